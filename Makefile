@@ -1,0 +1,69 @@
+# `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+SCHEMA := $(sort $(wildcard src/tallystick/sql/schema/*.sql))
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.venv: $(BIN)/installed
+
+# the locked environment: every package by its hash, then this project itself
+$(BIN)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Tallystick needs Python 3.11 or newer; set PYTHON=... to one." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+run: .venv ## read this machine's transcripts and print the daily report
+	@$(BIN)/tally first-run
+
+test: .venv test-packages ## run every test
+	$(BIN)/python -m pytest
+
+torture: .venv test-packages ## kill the importer and the server at 50 random moments each
+	$(BIN)/python -m pytest -m torture --torture-rounds 50 --timeout 3600
+
+bench: .venv ## measure every budget against its peer or floor
+	$(BIN)/python -m bench.run
+
+check: .venv ## format, lint, types, import layers, case of the SQL
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/python -m tests.check_sql src/tallystick/sql
+
+format: .venv ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Debian's Postgres 15 is the second server that the tests run on, besides the embedded 18
+test-packages:
+	@if [ -x /usr/lib/postgresql/15/bin/postgres ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15 >/dev/null; \
+	else \
+	  echo "The tests also run on Postgres 15. Install it first: sudo apt-get install postgresql-15" >&2; exit 1; \
+	fi
+
+lock: ## compile requirements.lock anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev pyproject.toml -o requirements.lock
+
+# until the first release the initial migration is the schema itself; after it, changes get migrations of their own
+schema: ## write sql/migrations/0001_initial.sql from sql/schema
+	cat $(SCHEMA) > src/tallystick/sql/migrations/0001_initial.sql
+
+prices: .venv ## write the price list's migration from genai-prices and our own file
+	$(BIN)/python -m tallystick.prices > src/tallystick/sql/migrations/0002_price_list.sql
+
+docs: .venv ## write docs/cli.md from the commands
+	$(BIN)/python -m tallystick.cli.docs > docs/cli.md
+
+clean: ## remove the environment and what the tools left
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+
+.PHONY: help .venv run test torture bench check format test-packages lock schema prices docs clean

@@ -1,0 +1,162 @@
+"""One connection to Postgres: transactions, rows as our classes, errors as ours. The only module that imports psycopg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg import pq
+
+from tallystick.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    LedgerError,
+    LedgerNotInstalled,
+    LedgerUnavailable,
+    NotFound,
+    UnreadableBatch,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Row = TypeVar("Row")
+
+CONNECT_TIMEOUT_S = 10
+
+# The code that a function of ours raises is the HTTP status; the rest are Postgres' own.
+ERROR_BY_SQLSTATE: dict[str, type[LedgerError]] = {
+    "PT400": InvalidRequest,
+    "PT403": Forbidden,
+    "PT404": NotFound,
+    "PT409": Conflict,
+    "PT413": InvalidRequest,
+    "PT503": Busy,
+    "22P02": UnreadableBatch,  # not JSON, or a surrogate without its other half
+    "22P05": UnreadableBatch,  # \u0000
+    "22003": UnreadableBatch,  # a number beyond numeric
+    "22021": UnreadableBatch,  # bytes that are no text
+    "54001": UnreadableBatch,  # nested too deeply
+    "42501": Forbidden,
+    "55P03": Busy,
+    "57014": Busy,  # statement timeout
+    "40P01": Busy,
+    "42883": LedgerNotInstalled,
+    "3F000": LedgerNotInstalled,
+    "42P01": LedgerNotInstalled,
+}
+NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
+
+
+class Database:
+    """A connection whose every transaction works as the service role, unless it is opened as the owner."""
+
+    def __init__(self, connection: psycopg.Connection[Any], *, as_service_role: bool) -> None:
+        self._connection = connection
+        self._as_service_role = as_service_role
+
+    @classmethod
+    def connect(cls, url: str, *, as_service_role: bool = True) -> Database:
+        """Open the connection; raises LedgerUnavailable, whose text holds no password."""
+        try:
+            connection = psycopg.connect(
+                url, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_S, application_name="tallystick"
+            )
+        except psycopg.Error as error:
+            raise LedgerUnavailable(
+                f"cannot reach the ledger at {redacted(url)}: {_first_line(error)}",
+                hint="Check that the server runs and that the URL is right.",
+            ) from error
+        return cls(connection, as_service_role=as_service_role)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that runs inside is committed together, or not at all."""
+        with _our_errors(), self._connection.transaction():
+            if self._as_service_role:
+                self._connection.execute("set local role service_role")
+            yield
+
+    def rows(self, row_class: Callable[..., Row], query: LiteralString, arguments: Sequence[object] = ()) -> list[Row]:
+        """The rows of one query as `row_class(*columns)`; a text column that ends with _usd becomes a Decimal."""
+        with _our_errors():
+            cursor = self._connection.execute(query, arguments)
+            columns = cursor.description or []
+            money = [place for place, column in enumerate(columns) if column.name.endswith("_usd")]
+            return [row_class(*_with_decimals(values, money)) for values in cursor]
+
+    def value(self, query: LiteralString, arguments: Sequence[object] = ()) -> Any:
+        """The first column of the first row."""
+        with _our_errors():
+            row = self._connection.execute(query, arguments).fetchone()
+        assert row is not None
+        return row[0]
+
+    def run_script(self, script: str) -> None:
+        """Run a file of SQL statements, without arguments."""
+        with _our_errors():
+            self._connection.execute(script.encode())
+
+    def has_open_transaction(self) -> bool:
+        return self._connection.info.transaction_status != pq.TransactionStatus.IDLE
+
+
+def _with_decimals(values: Sequence[Any], money: list[int]) -> Sequence[Any]:
+    if not money:
+        return values
+    cells = list(values)
+    for place in money:
+        if isinstance(cells[place], str):
+            cells[place] = Decimal(cells[place])
+    return cells
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translated(error) from error
+
+
+def _translated(error: psycopg.Error) -> LedgerError:
+    state = error.sqlstate
+    diagnostic = error.diag
+    message = diagnostic.message_primary or _first_line(error)
+    if state is None and isinstance(error, psycopg.DataError):
+        return UnreadableBatch(message)
+    if state is None or state.startswith(("08", "57P")) or state in {"53300", "25006"}:
+        return LedgerUnavailable(
+            f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."
+        )
+    kind = ERROR_BY_SQLSTATE.get(state, LedgerError)
+    if kind is LedgerNotInstalled:
+        return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)
+    return kind(message, hint=diagnostic.message_hint or "", constraint=diagnostic.constraint_name or "")
+
+
+def _first_line(error: Exception) -> str:
+    return redacted(str(error).strip().partition("\n")[0])
+
+
+def redacted(url: str) -> str:
+    """A connection URL or string without its password."""
+    without = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", url)
+    return re.sub(r"(password\s*=\s*)('[^']*'|\S+)", r"\1***", without, flags=re.IGNORECASE)

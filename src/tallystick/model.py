@@ -1,0 +1,202 @@
+"""The rows that the ledger answers with: frozen, typed, no I/O.
+
+Tokens are integers, money is Decimal in US dollars, times are aware datetimes. Named tuples, because a command that only
+reports must not pay for anything slower to import.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+
+class Receipt(NamedTuple):
+    """What ingesting a batch did: received = new + revised + duplicate + rejected; unpriced counts among the new."""
+
+    received: int = 0
+    new: int = 0
+    revised: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    unpriced: int = 0
+
+    def plus(self, other: Receipt) -> Receipt:
+        """The receipt of both batches together."""
+        return Receipt(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class UsageFilter(NamedTuple):
+    """Which usage a report is about: inclusive dates in `time_zone`, None meaning no bound or the account's own zone."""
+
+    since: date | None = None
+    until: date | None = None
+    time_zone: str | None = None
+    sources: list[str] | None = None
+    projects: list[str] | None = None
+    models: list[str] | None = None
+    sessions: list[str] | None = None
+
+
+class UsageRow(NamedTuple):
+    """One line of a report by day, week, month, model or project.
+
+    `period_start` is the day, or the first day of the week or month (None in reports without periods). A label is None
+    where the report does not break down by it, and where it is unknown.
+    """
+
+    period_start: date | None
+    source: str | None
+    session_id: str | None
+    project: str | None
+    model: str | None
+    session_count: int
+    event_count: int
+    message_count: int
+    unpriced_message_count: int
+    input_tokens: int
+    output_tokens: int
+    thinking_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    web_search_requests: int
+    cost_usd: Decimal | None
+
+
+class SessionRow(NamedTuple):
+    """One session within the range asked for; model, project and device are those of its latest call."""
+
+    source: str
+    session_id: str | None
+    session_started_at: datetime
+    last_activity_at: datetime
+    project: str | None
+    device: str | None
+    model: str | None
+    event_count: int
+    message_count: int
+    unpriced_message_count: int
+    input_tokens: int
+    output_tokens: int
+    thinking_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    web_search_requests: int
+    cost_usd: Decimal | None
+
+
+class SessionEventRow(NamedTuple):
+    """One model call of one session."""
+
+    event_key: str
+    occurred_at: datetime
+    source: str
+    project: str | None
+    model: str | None
+    is_sidechain: bool
+    input_tokens: int
+    output_tokens: int
+    thinking_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    web_search_requests: int
+    message_count: int
+    unpriced_message_count: int
+    cost_usd: Decimal | None
+    cost_basis: str
+    flags: list[str]
+
+
+class BlockRow(NamedTuple):
+    """One five-hour block, half open: block_start <= occurred_at < block_end; a gap has no usage."""
+
+    block_start: datetime
+    block_end: datetime
+    is_gap: bool
+    is_active: bool
+    first_activity_at: datetime | None
+    last_activity_at: datetime | None
+    source: str | None
+    session_id: str | None
+    project: str | None
+    model: str | None
+    models: list[str]
+    event_count: int
+    message_count: int
+    unpriced_message_count: int
+    input_tokens: int
+    output_tokens: int
+    thinking_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    web_search_requests: int
+    cost_usd: Decimal | None
+
+
+class EventCostRow(NamedTuple):
+    """The cost that the ledger holds for one event key; None where it is unpriced."""
+
+    event_key: str
+    session_id: str | None
+    model: str | None
+    cost_usd: Decimal | None
+
+
+class LedgerCheck(NamedTuple):
+    """One rule that verify_token_usage proves, and how many rows break it (0 means it holds)."""
+
+    check_name: str
+    bad_rows: int
+
+
+class RejectRow(NamedTuple):
+    """How many records of a source could not be counted for one reason, and where one of them stands."""
+
+    source: str
+    reason: str
+    record_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    position: str
+
+
+class RerateReceipt(NamedTuple):
+    """What pricing again did to one slice of events; next_key is where the next slice starts, None when done."""
+
+    examined: int
+    changed: int
+    old_cost_usd: Decimal
+    new_cost_usd: Decimal
+    unpriced: int
+    next_key: str | None
+
+
+class PriceReceipt(NamedTuple):
+    """What appending prices did: a row equal to the one in force adds nothing."""
+
+    received: int
+    added: int
+    unchanged: int
+
+
+class ForgetReceipt(NamedTuple):
+    """How many rows one slice of forgetting erased, and whether more remain."""
+
+    events: int
+    versions: int
+    rejects: int
+    sessions: int
+    days: int
+    more: bool
+
+
+class LedgerState(NamedTuple):
+    """Which ledger this is and how far this user's books have come: what a checkpoint must agree with.
+
+    receipt_count is 0 and time_zone None where the user has no account yet; last_migration names the schema's version.
+    """
+
+    ledger_id: str
+    receipt_count: int
+    time_zone: str | None
+    last_migration: str
