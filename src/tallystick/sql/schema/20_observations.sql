@@ -15,17 +15,21 @@ comment on function tallystick.blank_observation() is 'The defaults of an observ
 
 -- Why an observation cannot be counted, null when it can. Bounds are there so that no record can fail a batch later: a
 -- label longer than an index entry may be, counts whose sum would leave bigint. NaN compares greater than any number.
+-- The time as most sources write it is told by what is left without its digits, which is cheap; the cast that follows
+-- in read_observations() judges the digits.
 create function tallystick.reject_reason(p_observation tallystick.observation)
 returns text
 language sql
-immutable
+stable
 as $$
   select case
     when (p_observation).reject_reason <> '' then left((p_observation).reject_reason, 100)
     when (p_observation).source = '' then 'missing_source'
     when (p_observation).event_key = '' then 'missing_key'
     when (p_observation).occurred_at = '' then 'missing_time'
-    when (p_observation).occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$' then
+    when translate((p_observation).occurred_at, '0123456789', '') not in ('--T::.Z', '--T::Z')
+      and (p_observation).occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$'
+    then
       case
         when (p_observation).occurred_at ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?$' then 'time_without_offset'
         else 'not_a_time'
@@ -55,31 +59,13 @@ as $$
         octet_length((p_observation).service_tier), octet_length((p_observation).speed),
         octet_length((p_observation).inference_geo)
       ) > 200
-      or octet_length(array_to_string((p_observation).flags, ',')) > 200 then 'label_too_long'
+      or (p_observation).flags <> '{}' and octet_length(array_to_string((p_observation).flags, ',')) > 200
+    then 'label_too_long'
     when (p_observation).grain not in ('call', 'turn', 'session_delta', 'import') then 'unknown_grain'
   end
 $$;
 comment on function tallystick.reject_reason(tallystick.observation) is
   'Why an observation cannot be counted, null when it can.';
-
-create function tallystick.has_null(p_observation tallystick.observation)
-returns boolean
-language sql
-immutable
-as $$
-  select pg_catalog.num_nulls(
-    (p_observation).event_key, (p_observation).occurred_at, (p_observation).source, (p_observation).provider,
-    (p_observation).model, (p_observation).session_id, (p_observation).project, (p_observation).device,
-    (p_observation).git_branch, (p_observation).agent_version, (p_observation).is_sidechain,
-    (p_observation).request_id, (p_observation).service_tier, (p_observation).speed, (p_observation).inference_geo,
-    (p_observation).grain, (p_observation).message_count, (p_observation).input_tokens,
-    (p_observation).cache_creation_5m_tokens, (p_observation).cache_creation_1h_tokens,
-    (p_observation).cache_read_tokens, (p_observation).output_tokens, (p_observation).thinking_tokens,
-    (p_observation).web_search_requests, (p_observation).is_final, (p_observation).origin_rank,
-    (p_observation).place_order, (p_observation).flags, (p_observation).position, (p_observation).reject_reason
-  ) > 0
-$$;
-comment on function tallystick.has_null(tallystick.observation) is 'Whether a member was given as null.';
 
 -- One record by itself, for a batch that could not be read as a whole. A count may be written as an integral number of
 -- any spelling (3.0, 3e2) or as digits in a string. The reason names the first member that is of the wrong kind.
@@ -159,12 +145,12 @@ comment on function tallystick.read_observation(json) is
   'One record as an observation; with reject_reason set where it cannot be counted.';
 
 -- Reads the whole batch at once, which is several times faster, and record by record only where that fails or where a
--- record is no good. The cast of the time stands here so that a bad one is met here.
+-- record is no good. A member given as null counts as left out. The cast of the time stands here so that a bad one is
+-- met here.
 create function tallystick.read_observations(
   p_events json,
   out observations tallystick.observation[],
   out received integer,
-  out key_count integer,
   out rejected integer
 )
 language plpgsql
@@ -172,22 +158,24 @@ stable
 set search_path = ''
 as $$
 declare
-  v_has_null boolean;
+  v_events json := p_events;
 begin
   begin
-    select array_agg(o), count(*), count(distinct o.event_key),
-      count(*) filter (where tallystick.reject_reason(o) is not null),
-      bool_or(tallystick.has_null(o) or o.occurred_at::timestamptz is null)
-      into observations, received, key_count, rejected, v_has_null
-    from json_populate_recordset(tallystick.blank_observation(), p_events) as o;
-    if rejected = 0 and not coalesce(v_has_null, false) then
+    if strpos(p_events::text, 'null') > 0 then
+      v_events := json_strip_nulls(p_events);
+    end if;
+    select array_agg(o), count(*),
+      count(*) filter (where tallystick.reject_reason(o) is not null or o.occurred_at::timestamptz is null)
+      into observations, received, rejected
+    from json_populate_recordset(tallystick.blank_observation(), v_events) as o;
+    if rejected = 0 then
       return;
     end if;
-  exception when data_exception or invalid_parameter_value or datetime_field_overflow then
+  exception when data_exception then
     null;
   end;
-  select array_agg(o), count(*), count(distinct o.event_key), count(*) filter (where o.reject_reason <> '')
-    into observations, received, key_count, rejected
+  select array_agg(o), count(*), count(*) filter (where o.reject_reason <> '')
+    into observations, received, rejected
   from json_array_elements(p_events) as r (record)
   cross join lateral tallystick.read_observation(r.record) as o;
 end
@@ -218,19 +206,27 @@ as $$
 $$;
 comment on function tallystick.place_flags(text[]) is 'The flags that go with the time and place.';
 
-create function tallystick.derived_flags(p_most_tokens bigint, p_occurred_at timestamptz)
+create function tallystick.event_flags(
+  p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz
+)
 returns text[]
 language sql
 stable
 as $$
-  select case when p_most_tokens > 50000000 then '{implausible}'::text[] else '{}'::text[] end
-    || case
-      when p_occurred_at < '2023-01-01Z' or p_occurred_at > tallystick.current_time() + interval '1 day'
-      then '{clock_skew}'::text[] else '{}'::text[]
-    end
+  select case
+    when p_amount_flags = '{}' and p_place_flags = '{}' and p_most_tokens <= 50000000
+      and p_occurred_at between '2023-01-01Z' and tallystick.current_time() + interval '1 day'
+    then '{}'::text[]
+    else tallystick.amount_flags(p_amount_flags) || tallystick.place_flags(p_place_flags)
+      || case when p_most_tokens > 50000000 then '{implausible}'::text[] else '{}'::text[] end
+      || case
+        when p_occurred_at between '2023-01-01Z' and tallystick.current_time() + interval '1 day' then '{}'::text[]
+        else '{clock_skew}'::text[]
+      end
+  end
 $$;
-comment on function tallystick.derived_flags(bigint, timestamptz) is
-  'implausible: over 50 million tokens in one bucket; clock_skew: before 2023, or more than a day ahead of the clock.';
+comment on function tallystick.event_flags(text[], text[], bigint, timestamptz) is
+  'The flags given, and implausible: over 50 million tokens in one bucket; clock_skew: before 2023, or over a day ahead.';
 
 -- The two total orders. Each compares as one row, member by member, text in collation C, and holds everything that its
 -- winner brings along: two observations that tie in it are the same in all it decides.

@@ -1,7 +1,6 @@
 -- Totals: the one place where sessions, days and rollups move, and the one road by which an event changes.
 
--- What one batch adds to or takes from the totals, by the key of the finest of them. The last four members describe the
--- latest call among what is added.
+-- What one batch adds to or takes from the totals, by the key of the finest of them.
 create type tallystick.usage_move as (
   usage_date date,
   source text collate "C",
@@ -17,15 +16,8 @@ create type tallystick.usage_move as (
   cache_creation_tokens bigint,
   cache_read_tokens bigint,
   web_search_requests bigint,
-  cost_usd numeric,
-  first_at timestamptz,
-  last_at timestamptz,
-  last_event_key text collate "C",
-  device text collate "C"
+  cost_usd numeric
 );
-create type tallystick.latest_call as (occurred_at timestamptz, event_key text collate "C", device text collate "C");
-comment on type tallystick.latest_call is 'What a session row takes from its latest call.';
-
 comment on type tallystick.usage_move is
   'What one batch adds to, or takes from, one row of token_usage_by_session_day.';
 
@@ -139,21 +131,28 @@ begin
     m.cache_read_tokens, m.web_search_requests, m.cost_usd
   );
 
+  -- when a session began and ended, and its latest model, project and device, cannot move by a difference
   merge into public.token_usage_sessions as t
   using (
-    select s.*, ((s.latest).last_at, (s.latest).last_event_key) > (stood.last_activity_at, stood.last_event_key)
-      as is_latest
+    select s.*, first.occurred_at as first_at, latest.*
     from (
       select m.source, m.session_id, sum(m.event_count) as event_count, sum(m.message_count) as message_count,
         sum(m.unpriced_message_count) as unpriced_message_count, sum(m.input_tokens) as input_tokens,
         sum(m.output_tokens) as output_tokens, sum(m.thinking_tokens) as thinking_tokens,
         sum(m.cache_creation_tokens) as cache_creation_tokens, sum(m.cache_read_tokens) as cache_read_tokens,
-        sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd, min(m.first_at) as first_at,
-        (array_agg(m order by m.last_at desc nulls last, m.last_event_key desc))[1] as latest
+        sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd
       from unnest(p_moves) as m group by m.source, m.session_id
     ) as s
-    left join public.token_usage_sessions as stood
-      on stood.user_id = p_user_id and stood.source = s.source and stood.session_id = s.session_id
+    left join lateral (
+      select e.occurred_at from public.token_usage_events as e
+      where e.user_id = p_user_id and e.source = s.source and e.session_id = s.session_id
+      order by e.occurred_at limit 1
+    ) as first on true
+    left join lateral (
+      select e.occurred_at as last_at, e.event_key, e.model, e.project, e.device from public.token_usage_events as e
+      where e.user_id = p_user_id and e.source = s.source and e.session_id = s.session_id
+      order by e.occurred_at desc, e.event_key desc limit 1
+    ) as latest on true
   ) as m
   on t.user_id = p_user_id and t.source = m.source and t.session_id = m.session_id
   when matched and t.event_count + m.event_count = 0 then delete
@@ -168,54 +167,23 @@ begin
     event_count = t.event_count + m.event_count,
     unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
     estimated_cost_usd = t.estimated_cost_usd + m.cost_usd,
-    session_started_at = least(t.session_started_at, m.first_at),
-    last_activity_at = case when m.is_latest then (m.latest).last_at else t.last_activity_at end,
-    last_event_key = case when m.is_latest then (m.latest).last_event_key else t.last_event_key end,
+    session_started_at = m.first_at,
+    last_activity_at = m.last_at,
+    last_event_key = m.event_key,
     last_updated_at = tallystick.current_time(),
-    model_used = case when m.is_latest then (m.latest).model else t.model_used end,
-    project = case when m.is_latest then (m.latest).project else t.project end,
-    device = case when m.is_latest then (m.latest).device else t.device end
+    model_used = m.model,
+    project = m.project,
+    device = m.device
   when not matched then insert values (
     p_user_id, m.source, m.session_id, m.input_tokens, m.output_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.thinking_tokens, m.web_search_requests, m.message_count, m.event_count,
-    m.unpriced_message_count, m.cost_usd, m.first_at, (m.latest).last_at, (m.latest).last_event_key,
-    tallystick.current_time(), (m.latest).model, (m.latest).project, (m.latest).device
+    m.unpriced_message_count, m.cost_usd, m.first_at, m.last_at, m.event_key, tallystick.current_time(), m.model,
+    m.project, m.device
   );
 end
 $$;
 comment on function tallystick.move_totals(uuid, tallystick.usage_move[]) is
-  'Adds the differences to sessions, days and rollups; a row whose event count reaches 0 is deleted.';
-
--- Sets when a session began and ended, and its latest model, project and device: they cannot move by a difference.
-create function tallystick.refresh_sessions(p_user_id uuid, p_sources text[], p_session_ids text[])
-returns void
-language sql
-set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-  update public.token_usage_sessions as s
-  set session_started_at = first.occurred_at, last_activity_at = latest.occurred_at,
-    last_event_key = latest.event_key, model_used = latest.model, project = latest.project, device = latest.device
-  from (
-    select distinct u.source, u.session_id
-    from unnest(p_sources, p_session_ids) as u (source, session_id)
-  ) as touched
-  cross join lateral (
-    select e.occurred_at from public.token_usage_events as e
-    where e.user_id = p_user_id and e.source = touched.source and e.session_id = touched.session_id
-    order by e.occurred_at limit 1
-  ) as first
-  cross join lateral (
-    select e.occurred_at, e.event_key, e.model, e.project, e.device from public.token_usage_events as e
-    where e.user_id = p_user_id and e.source = touched.source and e.session_id = touched.session_id
-    order by e.occurred_at desc, e.event_key desc limit 1
-  ) as latest
-  where s.user_id = p_user_id and s.source = touched.source and s.session_id = touched.session_id
-$$;
-comment on function tallystick.refresh_sessions(uuid, text[], text[]) is
-  'Looks up anew the first and the latest call of the sessions named.';
+  'Adds the differences to sessions, days and rollups, after the events; a row whose event count reaches 0 is deleted.';
 
 create type tallystick.event_change as (
   old_event public.token_usage_events,
@@ -235,8 +203,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_moves tallystick.usage_move[];
-  v_sources text[];
-  v_session_ids text[];
 begin
   if p_reason = 'forgotten' then
     delete from public.token_usage_event_versions as v
@@ -291,22 +257,17 @@ begin
       sum(s.sign * ((s.e).cache_creation_5m_tokens + (s.e).cache_creation_1h_tokens)) as cache_creation_tokens,
       sum(s.sign * (s.e).cache_read_tokens) as cache_read_tokens,
       sum(s.sign * (s.e).web_search_requests) as web_search_requests,
-      sum(s.sign * coalesce((s.e).cost_usd, 0)) as cost_usd,
-      min((s.e).occurred_at) filter (where s.sign = 1) as first_at,
-      (array_agg(s.e order by (s.e).occurred_at desc, (s.e).event_key desc) filter (where s.sign = 1))[1] as latest
+      sum(s.sign * coalesce((s.e).cost_usd, 0)) as cost_usd
     from state as s group by 1, 2, 3, 4, 5
   )
   select array_agg(row(
       m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
       m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
-      m.cache_read_tokens, m.web_search_requests, m.cost_usd, m.first_at, (m.latest).occurred_at,
-      (m.latest).event_key, (m.latest).device
-    )::tallystick.usage_move),
-    array_agg(m.source), array_agg(m.session_id)
-    into v_moves, v_sources, v_session_ids
+      m.cache_read_tokens, m.web_search_requests, m.cost_usd
+    )::tallystick.usage_move)
+    into v_moves
   from move as m;
   perform tallystick.move_totals(p_user_id, v_moves);
-  perform tallystick.refresh_sessions(p_user_id, v_sources, v_session_ids);
 end
 $$;
 comment on function tallystick.apply_changes(uuid, tallystick.event_change[], text) is

@@ -1,11 +1,11 @@
 -- Taking observations in. The road of a batch:
 --
---   read_observations   JSON -> observations, the unusable ones set apart with a reason
---   fold_observations   one observation per event key, where a batch holds several
---   ingest_token_usage  inserts what is new, priced, and adds it to the totals ...
---   revise_events       ... and takes the slow road only for keys that stood already
---   apply_changes       versions, events and totals move together, for whatever changes an event
+--   insert_events       straight from JSON into the table, priced, if every record is fit and every key is there once
+--   read_observations   ... else JSON -> observations, the unusable ones set apart with a reason
+--   fold_observations   ... and one observation per event key
 --   move_totals         writes sessions, days and rollups
+--   revise_events       the slow road, only where keys stood already
+--   apply_changes       versions, events and totals move together, for whatever changes an event
 
 -- Prices one event at what is known now: the price of its day, else what its source reported, else none.
 create function tallystick.price_event(p_event public.token_usage_events)
@@ -101,15 +101,15 @@ begin
     v_event.request_id := p_observation.request_id;
     v_event.place_order := p_observation.place_order;
   end if;
-  v_event.flags := tallystick.amount_flags(case when p_amount_wins then p_observation.flags else p_event.flags end)
-    || tallystick.place_flags(case when p_place_wins then p_observation.flags else p_event.flags end)
-    || tallystick.derived_flags(
-      greatest(
-        v_event.input_tokens, v_event.cache_creation_5m_tokens, v_event.cache_creation_1h_tokens,
-        v_event.cache_read_tokens, v_event.output_tokens
-      ),
-      v_event.occurred_at
-    );
+  v_event.flags := tallystick.event_flags(
+    case when p_amount_wins then p_observation.flags else p_event.flags end,
+    case when p_place_wins then p_observation.flags else p_event.flags end,
+    greatest(
+      v_event.input_tokens, v_event.cache_creation_5m_tokens, v_event.cache_creation_1h_tokens,
+      v_event.cache_read_tokens, v_event.output_tokens
+    ),
+    v_event.occurred_at
+  );
   if (v_event.provider, v_event.model, v_event.occurred_at, v_event.grain, v_event.service_tier, v_event.speed,
       v_event.inference_geo)
     is distinct from (p_event.provider, p_event.model, p_event.occurred_at, p_event.grain, p_event.service_tier,
@@ -118,10 +118,7 @@ begin
     return tallystick.price_event(v_event);
   end if;
   select * into v_price from public.token_usage_prices as p where p.price_id = p_event.price_id;
-  return tallystick.cost_event(
-    v_event, v_price,
-    (select r.implies_fast from tallystick.resolve_model(p_event.user_id, p_event.provider, p_event.model) as r)
-  );
+  return tallystick.cost_event(v_event, v_price, tallystick.implies_fast(v_price, v_event.model));
 end
 $$;
 comment on function tallystick.revised_event(
@@ -133,28 +130,27 @@ create function tallystick.revise_events(p_user_id uuid, p_observations tallysti
 returns integer
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_changes tallystick.event_change[];
 begin
   select array_agg(row(
-      stood.e,
-      tallystick.revised_event(stood.e, o, won.amount, won.place, p_time_zone)
+      e,
+      tallystick.revised_event(
+        e, o, tallystick.how_much(o) > tallystick.how_much(e),
+        tallystick.when_and_where(o) < tallystick.when_and_where(e), p_time_zone
+      )
     )::tallystick.event_change)
     into v_changes
   from unnest(p_observations) as o
-  cross join lateral (
-    select e from public.token_usage_events as e
-    where e.user_id = p_user_id and e.event_key = o.event_key and not e.is_corrected
-    offset 0
-  ) as stood
-  cross join lateral (
-    select tallystick.how_much(o) > tallystick.how_much(stood.e) as amount,
-      tallystick.when_and_where(o) < tallystick.when_and_where(stood.e) as place
-    offset 0
-  ) as won
-  where won.amount or won.place;
+  join public.token_usage_events as e on e.user_id = p_user_id and e.event_key = o.event_key
+  where not e.is_corrected and (
+    tallystick.how_much(o) > tallystick.how_much(e) or tallystick.when_and_where(o) < tallystick.when_and_where(e)
+  );
   if v_changes is null then
     return 0;
   end if;
@@ -213,56 +209,42 @@ $$;
 comment on function tallystick.keep_rejects(uuid, tallystick.observation[]) is
   'Notes where a record stands that could not be counted, once by place and reason.';
 
-create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
-returns jsonb
+-- The fast road, one statement: nothing is inserted unless all of the batch is fit for it, and a batch whose JSON does
+-- not even convert raises. A member given as null counts as left out.
+create function tallystick.insert_events(
+  p_user_id uuid,
+  p_time_zone text,
+  p_events json,
+  out received integer,
+  out is_fit boolean,
+  out new integer,
+  out unpriced integer,
+  out moves tallystick.usage_move[]
+)
 language plpgsql
-security definer
-set search_path = ''
-set jit = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_time_zone text;
-  v_batch record;
-  v_observations tallystick.observation[];
-  v_moves tallystick.usage_move[];
-  v_known tallystick.observation[];
-  v_new integer := 0;
-  v_revised integer := 0;
-  v_unpriced integer := 0;
+  v_events json := case when strpos(p_events::text, 'null') > 0 then json_strip_nulls(p_events) else p_events end;
 begin
-  perform tallystick.check_caller(p_user_id);
-  if p_events is null or json_typeof(p_events) <> 'array' then
-    raise exception using errcode = 'PT400', constraint = 'events_are_a_list',
-      message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
-  end if;
-  v_time_zone := tallystick.lock_account(p_user_id);
-  v_batch := tallystick.read_observations(p_events);
-  if v_batch.received > 20000 then
-    raise exception using errcode = 'PT413', constraint = 'batch_is_at_most_20000',
-      message = 'a batch holds at most 20,000 records', hint = 'Send smaller batches; 1,000 is a good size.';
-  end if;
-  v_observations := v_batch.observations;
-  if v_batch.rejected > 0 then
-    perform tallystick.keep_rejects(p_user_id, v_observations);
-    v_observations := array(select o from unnest(v_observations) as o where o.reject_reason = '');
-  end if;
-  if v_batch.rejected > 0 or v_batch.key_count < v_batch.received then
-    v_observations := tallystick.fold_observations(v_observations);
-  end if;
-
   with incoming as materialized (
-    select o.*, o.occurred_at::timestamptz as called_at from unnest(v_observations) as o
+    select o.*, o.occurred_at::timestamptz as called_at, tallystick.reject_reason(o) is null as is_good
+    from json_populate_recordset(tallystick.blank_observation(), v_events) as o
   ),
-  listed as materialized (
-    select m.provider, m.model, r.price_provider, r.price_model, r.implies_fast
+  batch as materialized (
+    select count(*) as received, count(*) = (
+      select count(*) from (select from incoming as i where i.is_good group by i.event_key) as key
+    ) as is_fit
+    from incoming
+  ),
+  period as materialized (
+    select m.provider, m.model, p.price, p.valid_from, p.valid_until, p.implies_fast
     from (select distinct i.provider, i.model from incoming as i) as m
-    cross join lateral tallystick.resolve_model(p_user_id, m.provider, m.model) as r
+    cross join lateral tallystick.price_periods(p_user_id, m.provider, m.model) as p
   ),
   inserted as (
     insert into public.token_usage_events
     select p_user_id, i.event_key, i.called_at, tallystick.current_time(),
-      (i.called_at at time zone v_time_zone)::date, i.source, i.provider, i.model, i.session_id, i.project,
+      (i.called_at at time zone p_time_zone)::date, i.source, i.provider, i.model, i.session_id, i.project,
       i.device, i.git_branch, i.agent_version, i.is_sidechain, i.request_id, i.service_tier, i.speed,
       i.inference_geo, i.grain, i.message_count, i.input_tokens, i.cache_creation_5m_tokens,
       i.cache_creation_1h_tokens, i.cache_read_tokens, i.output_tokens, i.thinking_tokens, i.web_search_requests,
@@ -274,33 +256,25 @@ begin
       end,
       case when c.cost_usd is not null then (p.price).price_id end,
       i.reported_cost_usd,
-      tallystick.amount_flags(i.flags) || tallystick.place_flags(i.flags) || tallystick.derived_flags(
-        greatest(
-          i.input_tokens, i.cache_creation_5m_tokens, i.cache_creation_1h_tokens, i.cache_read_tokens,
-          i.output_tokens
-        ),
-        i.called_at
-      ),
+      tallystick.event_flags(i.flags, i.flags, greatest(
+        i.input_tokens, i.cache_creation_5m_tokens, i.cache_creation_1h_tokens, i.cache_read_tokens, i.output_tokens
+      ), i.called_at),
       i.is_final, i.origin_rank, i.place_order, false
     from incoming as i
-    left join listed as l on l.provider = i.provider and l.model = i.model
-    left join lateral (
-      select t as price from public.token_usage_prices as t
-      where t.provider = l.price_provider and t.model = l.price_model and t.valid_from <= i.called_at
-        and (t.user_id is null or t.user_id = p_user_id)
-      order by t.user_id is null, t.valid_from desc, t.price_id desc limit 1
-    ) as p on true
+    left join period as p on p.provider = i.provider and p.model = i.model
+      and p.valid_from <= i.called_at and i.called_at < p.valid_until
     cross join lateral (
       select tallystick.cost_usd(
-        p.price, i.grain, i.service_tier, case when l.implies_fast then 'fast' else i.speed end,
+        p.price, i.grain, i.service_tier, case when p.implies_fast then 'fast' else i.speed end,
         i.inference_geo, i.input_tokens, i.cache_creation_5m_tokens, i.cache_creation_1h_tokens,
         i.cache_read_tokens, i.output_tokens, i.web_search_requests
       ) as cost_usd
     ) as c
+    where (select b.is_fit from batch as b)
     on conflict on constraint token_usage_events_pkey do nothing
-    returning event_key, occurred_at, usage_date, source, session_id, project, model, device, message_count,
-      input_tokens, output_tokens, thinking_tokens, cache_creation_5m_tokens + cache_creation_1h_tokens
-      as cache_creation_tokens, cache_read_tokens, web_search_requests, cost_usd
+    returning usage_date, source, session_id, project, model, message_count, input_tokens, output_tokens,
+      thinking_tokens, cache_creation_5m_tokens + cache_creation_1h_tokens as cache_creation_tokens,
+      cache_read_tokens, web_search_requests, cost_usd
   ),
   move as (
     select n.usage_date, n.source, n.session_id, n.project, n.model, count(*) as event_count,
@@ -311,36 +285,84 @@ begin
       sum(n.thinking_tokens)::bigint as thinking_tokens,
       sum(n.cache_creation_tokens)::bigint as cache_creation_tokens,
       sum(n.cache_read_tokens)::bigint as cache_read_tokens,
-      sum(n.web_search_requests)::bigint as web_search_requests, coalesce(sum(n.cost_usd), 0) as cost_usd,
-      min(n.occurred_at) as first_at, max(n.occurred_at) as last_at,
-      (array_agg(
-        row(n.occurred_at, n.event_key, n.device)::tallystick.latest_call order by n.occurred_at desc, n.event_key desc
-      ))[1] as latest
-    from inserted as n group by 1, 2, 3, 4, 5
+      sum(n.web_search_requests)::bigint as web_search_requests, coalesce(sum(n.cost_usd), 0) as cost_usd
+    from inserted as n
+    group by n.usage_date, n.source, n.session_id, n.project, n.model
   )
-  select
-    (select array_agg(row(
+  select b.received, b.is_fit, coalesce(sum(m.event_count), 0), coalesce(sum(m.unpriced_event_count), 0),
+    array_agg(row(
       m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
       m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
-      m.cache_read_tokens, m.web_search_requests, m.cost_usd, m.first_at, m.last_at, (m.latest).event_key,
-      (m.latest).device
-    )::tallystick.usage_move) from move as m),
-    (select array_agg(o) from unnest(v_observations) as o
-      where o.event_key not in (select n.event_key from inserted as n)),
-    coalesce((select sum(m.event_count) from move as m), 0),
-    coalesce((select sum(m.unpriced_event_count) from move as m), 0)
-    into v_moves, v_known, v_new, v_unpriced;
+      m.cache_read_tokens, m.web_search_requests, m.cost_usd
+    )::tallystick.usage_move)
+    into received, is_fit, new, unpriced, moves
+  from batch as b left join move as m on true
+  group by b.received, b.is_fit;
+end
+$$;
+comment on function tallystick.insert_events(uuid, text, json) is
+  'Inserts the events that are new, priced, and answers what they add to the totals; nothing unless the batch is fit.';
 
-  if v_new > 0 then
-    perform tallystick.move_totals(p_user_id, v_moves);
+create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_time_zone text;
+  v_inserted record;
+  v_is_fit boolean;
+  v_received integer;
+  v_rejected integer := 0;
+  v_observations tallystick.observation[];
+  v_revised integer := 0;
+begin
+  perform tallystick.check_caller(p_user_id);
+  if p_events is null or json_typeof(p_events) <> 'array' then
+    raise exception using errcode = 'PT400', constraint = 'events_are_a_list',
+      message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
   end if;
-  if v_known is not null then
-    v_revised := tallystick.revise_events(p_user_id, v_known, v_time_zone);
+  v_time_zone := tallystick.lock_account(p_user_id);
+  begin
+    v_inserted := tallystick.insert_events(p_user_id, v_time_zone, p_events);
+    v_is_fit := v_inserted.is_fit;
+  exception when data_exception then
+    v_is_fit := false;
+  end;
+  if v_is_fit then
+    v_received := v_inserted.received;
+    if v_inserted.new < v_received then
+      select r.observations into v_observations from tallystick.read_observations(p_events) as r;
+    end if;
+  else
+    select r.observations, r.received, r.rejected into v_observations, v_received, v_rejected
+    from tallystick.read_observations(p_events) as r;
+    if v_rejected > 0 then
+      perform tallystick.keep_rejects(p_user_id, v_observations);
+      v_observations := array(select o from unnest(v_observations) as o where o.reject_reason = '');
+    end if;
+    v_observations := tallystick.fold_observations(v_observations);
+    v_inserted := tallystick.insert_events(
+      p_user_id, v_time_zone, to_json(coalesce(v_observations, '{}'::tallystick.observation[]))
+    );
+  end if;
+  if v_received > 20000 then
+    raise exception using errcode = 'PT413', constraint = 'batch_is_at_most_20000',
+      message = 'a batch holds at most 20,000 records', hint = 'Send smaller batches; 1,000 is a good size.';
+  end if;
+  if v_inserted.new > 0 then
+    perform tallystick.move_totals(p_user_id, v_inserted.moves);
+  end if;
+  if v_inserted.new < cardinality(v_observations) then
+    v_revised := tallystick.revise_events(p_user_id, v_observations, v_time_zone);
   end if;
   return jsonb_build_object(
-    'received', v_batch.received, 'new', v_new, 'revised', v_revised,
-    'duplicate', v_batch.received - v_batch.rejected - v_new - v_revised, 'rejected', v_batch.rejected,
-    'unpriced', v_unpriced
+    'received', v_received, 'new', v_inserted.new, 'revised', v_revised,
+    'duplicate', v_received - v_rejected - v_inserted.new - v_revised, 'rejected', v_rejected,
+    'unpriced', v_inserted.unpriced
   );
 end
 $$;

@@ -317,9 +317,7 @@ begin
       and e.cost_basis = case when p.user_id is null then 'list' else 'custom' end
       and e.cost_usd = tallystick.cost_usd(
         p, e.grain, e.service_tier,
-        case when (
-          select r.implies_fast from tallystick.resolve_model(p_user_id, e.provider, e.model) as r
-        ) then 'fast' else e.speed end,
+        case when tallystick.implies_fast(p, e.model) then 'fast' else e.speed end,
         e.inference_geo, e.input_tokens, e.cache_creation_5m_tokens, e.cache_creation_1h_tokens,
         e.cache_read_tokens, e.output_tokens, e.web_search_requests
       )

@@ -1,0 +1,579 @@
+-- What a call costs. The road from a model as its source wrote it to US dollars:
+--
+--   price_names     the names under which that model may be listed, best first
+--   resolve_model   ... the one that everybody's list has, and the one among the user's own prices
+--   price_periods   the rates under those names, each with the time in which it holds
+--   find_price      ... the ones that hold at one moment
+--   cost_usd        rates and counts -> US dollars
+--
+-- A name is known where it is listed, or would be but for a valid date at its end. Nothing is matched by prefix or by
+-- part: a wrong price is worse than none, and whoever knows the right one can add it with add_token_prices().
+
+-- Other words for the providers of the list. A word that is not here stands for itself.
+create function tallystick.price_provider(p_provider text)
+returns text
+language sql
+immutable
+as $$
+  select case lower(btrim(p_provider))
+    when 'amazon' then 'aws'
+    when 'amazon-bedrock' then 'aws'
+    when 'bedrock' then 'aws'
+    when 'azure-openai' then 'azure'
+    when 'copilot' then 'github-copilot'
+    when 'fireworks-ai' then 'fireworks'
+    when 'gemini' then 'google'
+    when 'google-vertex' then 'google'
+    when 'vertex' then 'google'
+    when 'vertex-ai' then 'google'
+    when 'mistralai' then 'mistral'
+    when 'moonshot' then 'moonshotai'
+    when 'together-ai' then 'together'
+    when 'togetherai' then 'together'
+    when 'xai' then 'x-ai'
+    when 'z-ai' then 'zai'
+    else lower(btrim(p_provider))
+  end
+$$;
+comment on function tallystick.price_provider(text) is 'The provider as the price list calls it.';
+revoke all on function tallystick.price_provider(text) from public, anon, authenticated, service_role;
+
+-- [1m] asks a model for its long context window: the same model, at the same rates.
+create function tallystick.price_model(p_model text)
+returns text
+language sql
+immutable
+as $$
+  select case
+    when right(lower(btrim(p_model)), 4) = '[1m]' then left(lower(btrim(p_model)), -4)
+    else lower(btrim(p_model))
+  end
+$$;
+comment on function tallystick.price_model(text) is 'The model as the price list spells it.';
+revoke all on function tallystick.price_model(text) from public, anon, authenticated, service_role;
+
+-- The date is read as a date: a 30th of February is part of a name that nobody listed.
+create function tallystick.without_date(p_model text)
+returns text
+language plpgsql
+immutable
+as $$
+declare
+  v_parts text[] := regexp_match(p_model, '^(.+)[-@](20\d\d)(-?)(0[1-9]|1[0-2])\3(0[1-9]|[12]\d|3[01])$');
+begin
+  if v_parts is null or extract(
+    month from make_date(v_parts[2]::integer, v_parts[4]::integer, 1) + (v_parts[5]::integer - 1)
+  ) <> v_parts[4]::integer then
+    return null;
+  end if;
+  return v_parts[1];
+end
+$$;
+comment on function tallystick.without_date(text) is 'The name before the valid date that ends it, null where none does.';
+revoke all on function tallystick.without_date(text) from public, anon, authenticated, service_role;
+
+-- A name may say more than the provider beside it. Ids of Bedrock and Vertex are priced by those, not by the maker of
+-- the model; Bedrock's regional ids (us., eu., ...) cost more than its global. ones, so that prefix stays. Where no
+-- provider is known at all, only the three largest makers are asked. The order of the names: as written, then without
+-- what was put before or around it, then all of these without a date. A -fast that means a speed is dropped only after
+-- the name with it was tried, because some models are listed with it.
+create function tallystick.price_names(p_provider text, p_model text, out providers text[], out models text[])
+language plpgsql
+immutable
+as $$
+declare
+  v_provider text := tallystick.price_provider(p_provider);
+  v_model text := tallystick.price_model(p_model);
+  v_name text;
+begin
+  providers := case
+    when v_provider not in ('', 'anthropic') then array[v_provider]
+    when v_model ~ '^([a-z-]+\.)?anthropic\.' then '{aws}'
+    when v_model like '%claude%@%' then '{google}'
+    when v_provider <> '' then array[v_provider]
+    when v_model like 'openrouter/%' then '{openrouter}'
+    when v_model like 'claude%' or v_model like 'anthropic/%' then '{anthropic}'
+    when v_model like 'openai/%' then '{openai}'
+    when v_model like 'google/%' or v_model like 'models/%' then '{google}'
+    else '{anthropic,openai,google}'
+  end;
+  models := array[v_model];
+  if strpos(v_model, '/') > 0 then
+    models := models || regexp_replace(v_model, '^openrouter/', '')
+      || regexp_replace(v_model, '^(openrouter/[^/]+|anthropic|openai|google|models)/', '');
+  end if;
+  foreach v_name in array models loop
+    if v_name like 'claude%.%' then
+      models := models || regexp_replace(v_name, '(\d)\.(\d)', '\1-\2', 'g');
+    elsif v_name like '%-v%' and providers = '{aws}' then
+      models := models || regexp_replace(v_name, '-v\d+(:\d+k?)*$', '');
+    end if;
+  end loop;
+  foreach v_name in array models loop
+    models := array_append(models, tallystick.without_date(v_name));
+  end loop;
+  if v_model like '%-fast' then
+    models := models || (tallystick.price_names(p_provider, left(v_model, -5))).models;
+  end if;
+end
+$$;
+comment on function tallystick.price_names(text, text) is
+  'The providers that may list a model, and the names under which they may, best first; nulls among them mean nothing.';
+revoke all on function tallystick.price_names(text, text) from public, anon, authenticated, service_role;
+
+-- The plan is the same whatever the names are, and a generic one spares planning it at each call.
+create function tallystick.resolve_model(
+  p_user_id uuid, p_provider text, p_model text,
+  out own_provider text, out own_model text, out price_provider text, out price_model text
+)
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_names record;
+  v_listed_by bigint;
+begin
+  -- most names are listed as they are written, and most users have no prices of their own
+  select p.provider, p.model into price_provider, price_model
+  from public.token_usage_prices as p
+  where p.user_id is null and p.provider = p_provider and p.model = p_model limit 1;
+  if not found then
+    v_names := tallystick.price_names(p_provider, p_model);
+    select min(v.provider), n.model, count(*) into price_provider, price_model, v_listed_by
+    from unnest(v_names.models) with ordinality as n (model, preference)
+    cross join unnest(v_names.providers) as v (provider)
+    cross join lateral (
+      select from public.token_usage_prices as p
+      where p.user_id is null and p.provider = v.provider and p.model = n.model limit 1
+    ) as listed
+    group by n.preference, n.model order by n.preference limit 1;
+    if v_listed_by > 1 then
+      price_provider := null;
+      price_model := null;
+    end if;
+  end if;
+  if exists (select from public.token_usage_prices as p where p.user_id = p_user_id) then
+    v_names := tallystick.price_names(p_provider, p_model);
+    select v.provider, n.model into own_provider, own_model
+    from unnest(v_names.models) with ordinality as n (model, preference)
+    cross join unnest(tallystick.price_provider(p_provider) || v_names.providers)
+      with ordinality as v (provider, preference)
+    cross join lateral (
+      select from public.token_usage_prices as p
+      where p.user_id = p_user_id and p.provider = v.provider and p.model = n.model limit 1
+    ) as listed
+    order by n.preference, v.preference limit 1;
+  end if;
+end
+$$;
+comment on function tallystick.resolve_model(uuid, text, text) is
+  'The provider and name under which the user''s own prices, and those under which everybody''s list, know a model.';
+revoke all on function tallystick.resolve_model(uuid, text, text) from public, anon, authenticated, service_role;
+
+create function tallystick.implies_fast(p_price public.token_usage_prices, p_model text)
+returns boolean
+language sql
+immutable
+as $$
+  select right(tallystick.price_model(p_model), 5) = '-fast' and right((p_price).model, 5) <> '-fast'
+$$;
+comment on function tallystick.implies_fast(public.token_usage_prices, text) is
+  'Whether the model''s name says that the call was a fast one: it ends in -fast, and the name it is priced by does not.';
+revoke all on function tallystick.implies_fast(public.token_usage_prices, text)
+  from public, anon, authenticated, service_role;
+
+-- The periods of one model never overlap, so that a join by time finds one price at most. A user's own prices win from
+-- the first of them on; of two with the same date, the one added later.
+create function tallystick.price_periods(p_user_id uuid, p_provider text, p_model text)
+returns table (
+  price public.token_usage_prices, valid_from timestamptz, valid_until timestamptz, implies_fast boolean
+)
+language sql
+stable
+rows 3
+as $$
+  select k.price, k.valid_from, lead(k.valid_from, 1, 'infinity') over (order by k.valid_from),
+    tallystick.implies_fast(k.price, p_model)
+  from (
+    select distinct on (l.valid_from) l.price, l.valid_from, l.is_own,
+      min(l.valid_from) filter (where l.is_own) over () as own_from
+    from tallystick.resolve_model(p_user_id, p_provider, p_model) as r
+    cross join lateral (
+      select p as price, p.valid_from, p.price_id, true as is_own from public.token_usage_prices as p
+      where p.user_id = p_user_id and p.provider = r.own_provider and p.model = r.own_model
+      union all
+      select p, p.valid_from, p.price_id, false from public.token_usage_prices as p
+      where p.user_id is null and p.provider = r.price_provider and p.model = r.price_model
+    ) as l
+    order by l.valid_from, l.is_own desc, l.price_id desc
+  ) as k
+  where k.is_own or k.own_from is null or k.valid_from < k.own_from
+$$;
+comment on function tallystick.price_periods(uuid, text, text) is
+  'The prices of a model, each with the time in which it holds: valid_from <= time < valid_until.';
+revoke all on function tallystick.price_periods(uuid, text, text) from public, anon, authenticated, service_role;
+
+create function tallystick.find_price(p_user_id uuid, p_provider text, p_model text, p_at timestamptz)
+returns table (price public.token_usage_prices, implies_fast boolean)
+language sql
+stable
+rows 1
+as $$
+  select f.price, f.implies_fast
+  from tallystick.price_periods(p_user_id, p_provider, p_model) as f
+  where f.valid_from <= p_at and p_at < f.valid_until
+$$;
+comment on function tallystick.find_price(uuid, text, text, timestamptz) is
+  'The price of a model at a time, no row where it has none; and whether the model''s name means a fast call.';
+revoke all on function tallystick.find_price(uuid, text, text, timestamptz)
+  from public, anon, authenticated, service_role;
+
+-- Null wherever a part of the price is unknown: no price, a tier or speed that has none, or one that nobody has heard
+-- of. `* 0.000001` and no division, no rounding: both lose digits. The long-context rates hold for the whole request,
+-- and only where the row is one request: the sum of a session passes any threshold. The fee for a web search is the
+-- same in every tier.
+create function tallystick.cost_usd(
+  p_price public.token_usage_prices, p_grain text, p_service_tier text, p_speed text, p_inference_geo text,
+  p_input bigint, p_c5m bigint, p_c1h bigint, p_read bigint, p_output bigint, p_web bigint
+)
+returns numeric
+language sql
+immutable
+as $$
+  select
+    case
+      when p_grain = 'call'
+        and p_input + p_c5m + p_c1h + p_read > (p_price).long_context_threshold_tokens
+      then p_input * (p_price).long_input_usd_per_mtok
+        + p_c5m * (p_price).long_cache_creation_5m_usd_per_mtok
+        + p_c1h * (p_price).long_cache_creation_1h_usd_per_mtok
+        + p_read * (p_price).long_cache_read_usd_per_mtok
+        + p_output * (p_price).long_output_usd_per_mtok
+      else p_input * (p_price).input_usd_per_mtok
+        + p_c5m * (p_price).cache_creation_5m_usd_per_mtok
+        + p_c1h * (p_price).cache_creation_1h_usd_per_mtok
+        + p_read * (p_price).cache_read_usd_per_mtok
+        + p_output * (p_price).output_usd_per_mtok
+    end
+    * 0.000001
+    * case
+      when p_service_tier in ('', 'standard', 'default', 'auto') then 1
+      when p_service_tier = 'batch' then (p_price).batch_multiplier
+      when p_service_tier = 'flex' then (p_price).flex_multiplier
+      when p_service_tier in ('priority', 'fast') then (p_price).priority_multiplier
+    end
+    * case
+      when p_speed in ('', 'standard') then 1
+      when p_speed = 'fast' then (p_price).fast_multiplier
+    end
+    * case when p_inference_geo = 'us' then (p_price).us_multiplier else 1 end
+    + p_web * (p_price).web_search_usd
+$$;
+comment on function tallystick.cost_usd(
+  public.token_usage_prices, text, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint
+) is 'US dollars at a price, exact; null where any part of it is unknown.';
+revoke all on function tallystick.cost_usd(
+  public.token_usage_prices, text, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint
+) from public, anon, authenticated, service_role;
+
+create function tallystick.price_digest(p_price public.token_usage_prices)
+returns text
+language sql
+stable
+as $$
+  select encode(sha256(convert_to(jsonb_build_array(
+    (p_price).provider, (p_price).model, extract(epoch from (p_price).valid_from),
+    trim_scale((p_price).input_usd_per_mtok), trim_scale((p_price).output_usd_per_mtok),
+    trim_scale((p_price).cache_read_usd_per_mtok), trim_scale((p_price).cache_creation_5m_usd_per_mtok),
+    trim_scale((p_price).cache_creation_1h_usd_per_mtok), (p_price).long_context_threshold_tokens,
+    trim_scale((p_price).long_input_usd_per_mtok), trim_scale((p_price).long_output_usd_per_mtok),
+    trim_scale((p_price).long_cache_read_usd_per_mtok), trim_scale((p_price).long_cache_creation_5m_usd_per_mtok),
+    trim_scale((p_price).long_cache_creation_1h_usd_per_mtok), trim_scale((p_price).batch_multiplier),
+    trim_scale((p_price).flex_multiplier), trim_scale((p_price).priority_multiplier),
+    trim_scale((p_price).fast_multiplier), trim_scale((p_price).us_multiplier),
+    trim_scale((p_price).web_search_usd)
+  )::text, 'UTF8')), 'hex')
+$$;
+comment on function tallystick.price_digest(public.token_usage_prices) is
+  'The sha256 of what a price says, whoever says it and whenever.';
+revoke all on function tallystick.price_digest(public.token_usage_prices) from public, anon, authenticated, service_role;
+
+-- A price is added where it says something else than the one that stands for the same owner, model and date. Writers
+-- take turns, so that two who add the same list at once add it once; readers do not wait. In p_prices, price_id is the
+-- place in the list.
+create function tallystick.append_prices(
+  p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
+)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  lock table public.token_usage_prices in share row exclusive mode;
+  insert into public.token_usage_prices overriding user value
+  select r.*
+  from (
+    select p as price, d.digest, lag(d.digest) over (
+      partition by p.provider, p.model, p.valid_from order by p.price_id
+    ) as digest_before
+    from unnest(p_prices) as p
+    cross join lateral (select tallystick.price_digest(p) as digest offset 0) as d
+  ) as n
+  left join (
+    select distinct on (t.provider, t.model, t.valid_from) t.provider, t.model, t.valid_from, t.digest
+    from public.token_usage_prices as t
+    where t.user_id = p_user_id or (p_user_id is null and t.user_id is null)
+    order by t.provider, t.model, t.valid_from, t.price_id desc
+  ) as stands
+    on stands.provider = (n.price).provider and stands.model = (n.price).model
+    and stands.valid_from = (n.price).valid_from
+  cross join lateral jsonb_populate_record(n.price, jsonb_build_object(
+    'user_id', p_user_id, 'digest', n.digest, 'recorded_at', tallystick.current_time()
+  )) as r
+  where n.digest is distinct from coalesce(n.digest_before, stands.digest)
+  order by (n.price).price_id;
+  get diagnostics added = row_count;
+  received := cardinality(p_prices);
+  unchanged := received - added;
+end
+$$;
+comment on function tallystick.append_prices(uuid, public.token_usage_prices[]) is
+  'Adds prices for a user, or for everybody where the user is null; what already stands is left alone.';
+revoke all on function tallystick.append_prices(uuid, public.token_usage_prices[])
+  from public, anon, authenticated, service_role;
+
+create function tallystick.refuse_price(p_rule text, p_place bigint, p_message text, p_hint text)
+returns void
+language plpgsql
+immutable
+as $$
+begin
+  raise exception using errcode = 'PT400', constraint = p_rule,
+    message = pg_catalog.format('price %s: %s', p_place, p_message), hint = p_hint;
+end
+$$;
+comment on function tallystick.refuse_price(text, bigint, text, text) is
+  'Raises PT400: which price of the list is refused, by what rule and why.';
+revoke all on function tallystick.refuse_price(text, bigint, text, text) from public, anon, authenticated, service_role;
+
+-- Numbers come as JSON numbers or, since a client may turn those into floats, as digits in a string. The bounds leave
+-- no room for NaN, and none for a rate whose product with any count would not be a sum of money.
+create function tallystick.read_price_number(p_members jsonb, p_name text, p_place bigint)
+returns numeric
+language plpgsql
+immutable
+as $$
+declare
+  v_text text := p_members ->> p_name;
+begin
+  if v_text is null then
+    return null;
+  end if;
+  if p_name = 'long_context_threshold_tokens' and v_text !~ '^[1-9]\d{0,8}$' then
+    perform tallystick.refuse_price(
+      'prices_threshold_is_a_count', p_place, pg_catalog.format('%s is not a number of tokens', p_name),
+      'Leave it out where every request has the same rates.'
+    );
+  end if;
+  if jsonb_typeof(p_members -> p_name) not in ('number', 'string') or v_text !~ '^\d{1,7}(\.\d{1,20})?$' then
+    perform tallystick.refuse_price(
+      'prices_numbers_are_plain', p_place, pg_catalog.format('%s is not a plain number of dollars', p_name),
+      'Write digits with at most 20 decimals, as "0.0375".'
+    );
+  end if;
+  return trim_scale(v_text::numeric);
+end
+$$;
+comment on function tallystick.read_price_number(jsonb, text, bigint) is 'One number of a price in JSON; null where absent.';
+revoke all on function tallystick.read_price_number(jsonb, text, bigint)
+  from public, anon, authenticated, service_role;
+
+create function tallystick.read_price_time(p_members jsonb, p_place bigint)
+returns timestamptz
+language plpgsql
+immutable
+as $$
+declare
+  v_text text := p_members ->> 'valid_from';
+begin
+  if v_text ~ '^\d{4}-\d\d-\d\d$' then
+    v_text := v_text || 'T00:00:00Z';
+  end if;
+  if v_text ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$' then
+    begin
+      return v_text::timestamptz;
+    exception when data_exception then
+      null;
+    end;
+  end if;
+  perform tallystick.refuse_price(
+    'prices_valid_from_is_a_time', p_place, 'valid_from is not a date or a time with its offset',
+    'Write "2026-11-22" for midnight UTC, or "2026-11-22T08:00:00Z"; "1970-01-01" means from the beginning.'
+  );
+end
+$$;
+comment on function tallystick.read_price_time(jsonb, bigint) is 'Since when a price in JSON holds.';
+revoke all on function tallystick.read_price_time(jsonb, bigint) from public, anon, authenticated, service_role;
+
+-- What must hold between the members of a price. A price that knows long-context rates knows all of those that it knows
+-- for short ones: half a table would be completed with the wrong half.
+create function tallystick.check_price(p_price public.token_usage_prices, p_place bigint)
+returns void
+language plpgsql
+immutable
+as $$
+begin
+  if coalesce(p_price.model, '') = '' or p_price.provider is null
+    or greatest(octet_length(p_price.provider), octet_length(p_price.model), octet_length(p_price.origin)) > 200 then
+    perform tallystick.refuse_price(
+      'prices_name_a_model', p_place, 'provider and model must be given, in at most 200 bytes each, as must origin',
+      'Provider "" is for calls whose provider is not known.'
+    );
+  end if;
+  if p_price.input_usd_per_mtok is null or p_price.output_usd_per_mtok is null then
+    perform tallystick.refuse_price(
+      'prices_have_rates', p_place, 'input_usd_per_mtok and output_usd_per_mtok must be given',
+      'Write 0 only where it is free.'
+    );
+  end if;
+  if (
+    p_price.long_input_usd_per_mtok is null, p_price.long_output_usd_per_mtok is null,
+    p_price.long_cache_read_usd_per_mtok is null, p_price.long_cache_creation_5m_usd_per_mtok is null,
+    p_price.long_cache_creation_1h_usd_per_mtok is null
+  ) is distinct from (
+    p_price.long_context_threshold_tokens is null, p_price.long_context_threshold_tokens is null,
+    p_price.long_context_threshold_tokens is null or p_price.cache_read_usd_per_mtok is null,
+    p_price.long_context_threshold_tokens is null or p_price.cache_creation_5m_usd_per_mtok is null,
+    p_price.long_context_threshold_tokens is null or p_price.cache_creation_1h_usd_per_mtok is null
+  ) then
+    perform tallystick.refuse_price(
+      'prices_have_all_long_rates_or_none', p_place, 'the long-context rates are not complete',
+      'With a threshold, give long_input_usd_per_mtok, long_output_usd_per_mtok and a long cache rate for each cache '
+        'rate given; without one, give none.'
+    );
+  end if;
+  if least(
+    p_price.batch_multiplier, p_price.flex_multiplier, p_price.priority_multiplier, p_price.fast_multiplier,
+    p_price.us_multiplier
+  ) <= 0 then
+    perform tallystick.refuse_price(
+      'prices_multipliers_are_positive', p_place, 'a multiplier must be more than 0',
+      'Leave a multiplier out where the price in that context is not known: such calls stay unpriced.'
+    );
+  end if;
+end
+$$;
+comment on function tallystick.check_price(public.token_usage_prices, bigint) is
+  'Raises PT400 where the members of a price do not go together.';
+revoke all on function tallystick.check_price(public.token_usage_prices, bigint)
+  from public, anon, authenticated, service_role;
+
+-- A cache rate that is left out is the next more general one, as in genai-prices: reads and writes cost what uncached
+-- input costs, and writes for an hour cost what writes for five minutes cost.
+create function tallystick.read_price(p_members jsonb, p_place bigint)
+returns public.token_usage_prices
+language plpgsql
+stable
+as $$
+declare
+  v_texts text[] := '{provider,model,valid_from,origin}';
+  v_numbers text[] := array[
+    'input_usd_per_mtok', 'output_usd_per_mtok', 'cache_read_usd_per_mtok', 'cache_creation_5m_usd_per_mtok',
+    'cache_creation_1h_usd_per_mtok', 'long_context_threshold_tokens', 'long_input_usd_per_mtok',
+    'long_output_usd_per_mtok', 'long_cache_read_usd_per_mtok', 'long_cache_creation_5m_usd_per_mtok',
+    'long_cache_creation_1h_usd_per_mtok', 'batch_multiplier', 'flex_multiplier', 'priority_multiplier',
+    'fast_multiplier', 'us_multiplier', 'web_search_usd'
+  ];
+  v_strange text;
+  v_name text;
+  v_figures jsonb := '{}';
+  v_price public.token_usage_prices;
+begin
+  if jsonb_typeof(p_members) <> 'object' then
+    perform tallystick.refuse_price(
+      'prices_are_objects', p_place, 'it is not a JSON object', 'Give each price as an object of named members.'
+    );
+  end if;
+  select string_agg(k, ', ' order by k) into v_strange
+  from jsonb_object_keys(p_members) as k where k <> all (v_texts || v_numbers);
+  if v_strange is not null then
+    perform tallystick.refuse_price(
+      'prices_have_known_members', p_place, pg_catalog.format('unknown members: %s', left(v_strange, 200)),
+      pg_catalog.format('A price has %s.', array_to_string(v_texts || v_numbers, ', '))
+    );
+  end if;
+  foreach v_name in array v_numbers loop
+    v_figures := v_figures
+      || jsonb_build_object(v_name, tallystick.read_price_number(p_members, v_name, p_place));
+  end loop;
+  v_price := jsonb_populate_record(null::public.token_usage_prices, v_figures);
+  v_price.price_id := p_place;
+  v_price.provider := tallystick.price_provider(p_members ->> 'provider');
+  v_price.model := tallystick.price_model(p_members ->> 'model');
+  v_price.valid_from := tallystick.read_price_time(p_members, p_place);
+  v_price.origin := coalesce(p_members ->> 'origin', 'own');
+  v_price.us_multiplier := coalesce(v_price.us_multiplier, 1);
+  v_price.web_search_usd := coalesce(v_price.web_search_usd, 0);
+  perform tallystick.check_price(v_price, p_place);
+  v_price.cache_read_usd_per_mtok := coalesce(v_price.cache_read_usd_per_mtok, v_price.input_usd_per_mtok);
+  v_price.cache_creation_5m_usd_per_mtok :=
+    coalesce(v_price.cache_creation_5m_usd_per_mtok, v_price.input_usd_per_mtok);
+  v_price.cache_creation_1h_usd_per_mtok :=
+    coalesce(v_price.cache_creation_1h_usd_per_mtok, v_price.cache_creation_5m_usd_per_mtok);
+  v_price.long_cache_read_usd_per_mtok :=
+    coalesce(v_price.long_cache_read_usd_per_mtok, v_price.long_input_usd_per_mtok);
+  v_price.long_cache_creation_5m_usd_per_mtok :=
+    coalesce(v_price.long_cache_creation_5m_usd_per_mtok, v_price.long_input_usd_per_mtok);
+  v_price.long_cache_creation_1h_usd_per_mtok :=
+    coalesce(v_price.long_cache_creation_1h_usd_per_mtok, v_price.long_cache_creation_5m_usd_per_mtok);
+  return v_price;
+end
+$$;
+comment on function tallystick.read_price(jsonb, bigint) is 'One price in JSON as a row; raises PT400 where it is no good.';
+revoke all on function tallystick.read_price(jsonb, bigint) from public, anon, authenticated, service_role;
+
+create function tallystick.add_token_prices(p_prices jsonb, p_user_id uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  v_receipt record;
+begin
+  if p_user_id is null then
+    perform tallystick.check_service_caller();
+  else
+    perform tallystick.check_caller(p_user_id);
+  end if;
+  if jsonb_typeof(p_prices) is distinct from 'array' then
+    raise exception using errcode = 'PT400', constraint = 'prices_are_a_list',
+      message = 'prices must be a JSON list', hint = 'Pass a list of prices, also for a single one.';
+  end if;
+  if jsonb_array_length(p_prices) > 10000 then
+    raise exception using errcode = 'PT413', constraint = 'prices_are_at_most_10000',
+      message = 'one call takes at most 10,000 prices', hint = 'Send them in several calls.';
+  end if;
+  v_receipt := tallystick.append_prices(p_user_id, array(
+    select tallystick.read_price(e.members, e.place)
+    from jsonb_array_elements(p_prices) with ordinality as e (members, place) order by e.place
+  ));
+  return to_jsonb(v_receipt);
+end
+$$;
+comment on function tallystick.add_token_prices(jsonb, uuid) is 'Body of public.add_token_prices.';
+revoke all on function tallystick.add_token_prices(jsonb, uuid) from public, anon, authenticated, service_role;
+grant execute on function tallystick.add_token_prices(jsonb, uuid) to authenticated, service_role;
+
+create function public.add_token_prices(p_prices jsonb, p_user_id uuid default null)
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select tallystick.add_token_prices(p_prices, p_user_id)
+$$;
+comment on function public.add_token_prices(jsonb, uuid) is
+  'Adds dated prices to a user''s own, or with the service role to everybody''s; answers {received, added, unchanged}. Past costs stay as they are until somebody re-rates.';
+revoke all on function public.add_token_prices(jsonb, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.add_token_prices(jsonb, uuid) to authenticated, service_role;

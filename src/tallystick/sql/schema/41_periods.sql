@@ -1,0 +1,195 @@
+-- Reports by day, week, month, model and project: five entry functions and the one body that they share.
+
+create type public.usage_row as (
+  period_start date,
+  source text,
+  session_id text,
+  project text,
+  model text,
+  session_count bigint,
+  event_count bigint,
+  message_count bigint,
+  unpriced_message_count bigint,
+  input_tokens bigint,
+  output_tokens bigint,
+  thinking_tokens bigint,
+  cache_creation_tokens bigint,
+  cache_read_tokens bigint,
+  web_search_requests bigint,
+  cost_usd text
+);
+comment on type public.usage_row is
+  'One line of a report by day, week, month, model or project; a label is null where unknown or not broken down by.';
+
+-- A session counts once in each row, whatever its days: its labels are read without their sums and made distinct first,
+-- which costs a fraction of count(distinct). A day without filter or breakdown has its count in token_usage_daily.
+create function tallystick.usage_report(
+  p_user_id uuid, p_period text, p_week_start integer, p_label text, p_since date, p_until date, p_time_zone text,
+  p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_by text, p_after jsonb, p_limit integer
+)
+returns setof public.usage_row
+language plpgsql
+stable
+security definer
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '16MB'
+as $$
+declare
+  v_filter tallystick.usage_filter;
+  v_grouping tallystick.usage_grouping := tallystick.usage_grouping(p_period, p_week_start, p_label, p_by);
+  v_after tallystick.page_key;
+  v_road text;
+  v_session_road text;
+begin
+  perform tallystick.check_caller(p_user_id);
+  if p_week_start is null or p_week_start not between 1 and 7 then
+    raise exception using errcode = 'PT400', constraint = 'week_start_is_1_to_7',
+      message = 'a week starts on one of seven days', hint = '1 is Monday, 7 is Sunday.';
+  end if;
+  v_filter := tallystick.checked_filter(
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+  );
+  v_after := tallystick.page_key(p_after, null);
+  v_filter.since := greatest(v_filter.since, v_after.period_start);
+  v_road := case
+    when not v_filter.is_account_zone then 'events'
+    when v_grouping.by_session or p_sessions is not null then 'by_session_day'
+    when v_grouping.by_source or v_grouping.by_project or v_grouping.by_model
+      or p_sources is not null or p_projects is not null or p_models is not null then 'by_day'
+    else 'daily'
+  end;
+  v_session_road := case
+    when v_grouping.by_session or v_road = 'daily' and p_period = 'day' then 'none'
+    when v_road = 'events' then 'events'
+    else 'by_session_day'
+  end;
+  return query
+  select nullif(t.period_start, '-infinity'), nullif(t.source, ''), nullif(t.session_id, ''), nullif(t.project, ''),
+    nullif(t.model, ''), case when v_grouping.by_session then 1 else coalesce(n.session_count, t.session_count) end,
+    t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
+    t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
+    tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
+  from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
+  left join (
+    select d.period_start, d.source, d.project, d.model, count(*) as session_count
+    from (
+      select distinct s.period_start, s.source, s.project, s.model, s.own_source, s.own_session_id
+      from tallystick.usage_slices(p_user_id, v_session_road, v_filter, v_grouping) as s
+    ) as d
+    group by d.period_start, d.source, d.project, d.model
+  ) as n
+    on n.period_start = t.period_start and n.source = t.source and n.project = t.project and n.model = t.model
+  where p_after is null or (t.period_start, t.source, t.session_id, t.project, t.model)
+    > (v_after.period_start, v_after.source, v_after.session_id, v_after.project, v_after.model)
+  order by t.period_start, t.source, t.session_id, t.project, t.model
+  limit p_limit;
+end
+$$;
+comment on function tallystick.usage_report is
+  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models and usage_projects.';
+revoke all on function tallystick.usage_report from public, anon, authenticated;
+grant execute on function tallystick.usage_report to authenticated, service_role;
+
+create function public.usage_daily(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
+  p_limit integer default 1000
+)
+returns setof public.usage_row
+language sql
+stable
+set search_path = ''
+as $$
+  select r.* from tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, p_by, p_after, p_limit
+  ) as r
+$$;
+comment on function public.usage_daily is
+  'Usage by day, oldest first, the dates inclusive and in p_time_zone (the account''s where null).';
+revoke all on function public.usage_daily from public, anon, authenticated;
+grant execute on function public.usage_daily to authenticated, service_role;
+
+create function public.usage_weekly(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
+  p_limit integer default 1000, p_week_start integer default 1
+)
+returns setof public.usage_row
+language sql
+stable
+set search_path = ''
+as $$
+  select r.* from tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
+    p_projects, p_models, p_sessions, p_by, p_after, p_limit
+  ) as r
+$$;
+comment on function public.usage_weekly is
+  'Usage by week; a week starts on p_week_start, 1 (Monday) to 7 (Sunday), and is named by that day.';
+revoke all on function public.usage_weekly from public, anon, authenticated;
+grant execute on function public.usage_weekly to authenticated, service_role;
+
+create function public.usage_monthly(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
+  p_limit integer default 1000
+)
+returns setof public.usage_row
+language sql
+stable
+set search_path = ''
+as $$
+  select r.* from tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, p_by, p_after, p_limit
+  ) as r
+$$;
+comment on function public.usage_monthly is 'Usage by calendar month, named by its first day.';
+revoke all on function public.usage_monthly from public, anon, authenticated;
+grant execute on function public.usage_monthly to authenticated, service_role;
+
+create function public.usage_models(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
+  p_limit integer default 1000
+)
+returns setof public.usage_row
+language sql
+stable
+set search_path = ''
+as $$
+  select r.* from tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, p_by, p_after, p_limit
+  ) as r
+$$;
+comment on function public.usage_models is 'Usage by model.';
+revoke all on function public.usage_models from public, anon, authenticated;
+grant execute on function public.usage_models to authenticated, service_role;
+
+create function public.usage_projects(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
+  p_limit integer default 1000
+)
+returns setof public.usage_row
+language sql
+stable
+set search_path = ''
+as $$
+  select r.* from tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, p_by, p_after, p_limit
+  ) as r
+$$;
+comment on function public.usage_projects is 'Usage by project.';
+revoke all on function public.usage_projects from public, anon, authenticated;
+grant execute on function public.usage_projects to authenticated, service_role;
