@@ -636,25 +636,25 @@ $$;
 comment on function tallystick.place_flags(text[]) is 'The flags that go with the time and place.';
 
 create function tallystick.event_flags(
-  p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz
+  p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz, p_now timestamptz
 )
 returns text[]
 language sql
-stable
+immutable
 as $$
   select case
     when p_amount_flags = '{}' and p_place_flags = '{}' and p_most_tokens <= 50000000
-      and p_occurred_at between '2023-01-01Z' and tallystick.current_time() + interval '1 day'
+      and p_occurred_at between '2023-01-01 00:00:00+00' and p_now + interval '24 hours'
     then '{}'::text[]
     else tallystick.amount_flags(p_amount_flags) || tallystick.place_flags(p_place_flags)
       || case when p_most_tokens > 50000000 then '{implausible}'::text[] else '{}'::text[] end
       || case
-        when p_occurred_at between '2023-01-01Z' and tallystick.current_time() + interval '1 day' then '{}'::text[]
+        when p_occurred_at between '2023-01-01 00:00:00+00' and p_now + interval '24 hours' then '{}'::text[]
         else '{clock_skew}'::text[]
       end
   end
 $$;
-comment on function tallystick.event_flags(text[], text[], bigint, timestamptz) is
+comment on function tallystick.event_flags(text[], text[], bigint, timestamptz, timestamptz) is
   'The flags given, and implausible: over 50 million tokens in one bucket; clock_skew: before 2023, or over a day ahead.';
 
 -- The two total orders. Each compares as one row, member by member, text in collation C, and holds everything that its
@@ -1168,7 +1168,8 @@ begin
       v_event.input_tokens, v_event.cache_creation_5m_tokens, v_event.cache_creation_1h_tokens,
       v_event.cache_read_tokens, v_event.output_tokens
     ),
-    v_event.occurred_at
+    v_event.occurred_at,
+    tallystick.current_time()
   );
   if (v_event.provider, v_event.model, v_event.occurred_at, v_event.grain, v_event.service_tier, v_event.speed,
       v_event.inference_geo)
@@ -1284,6 +1285,7 @@ create function tallystick.insert_events(
 language plpgsql
 as $$
 declare
+  v_now timestamptz := tallystick.current_time();
   v_events json := case when strpos(p_events::text, 'null') > 0 then json_strip_nulls(p_events) else p_events end;
 begin
   with incoming as materialized (
@@ -1303,7 +1305,7 @@ begin
   ),
   inserted as (
     insert into public.token_usage_events
-    select p_user_id, i.event_key, i.called_at, tallystick.current_time(),
+    select p_user_id, i.event_key, i.called_at, v_now,
       (i.called_at at time zone p_time_zone)::date, i.source, i.provider, i.model, i.session_id, i.project,
       i.device, i.git_branch, i.agent_version, i.is_sidechain, i.request_id, i.service_tier, i.speed,
       i.inference_geo, i.grain, i.message_count, i.input_tokens, i.cache_creation_5m_tokens,
@@ -1318,7 +1320,7 @@ begin
       i.reported_cost_usd,
       tallystick.event_flags(i.flags, i.flags, greatest(
         i.input_tokens, i.cache_creation_5m_tokens, i.cache_creation_1h_tokens, i.cache_read_tokens, i.output_tokens
-      ), i.called_at),
+      ), i.called_at, v_now),
       i.is_final, i.origin_rank, i.place_order, false
     from incoming as i
     left join period as p on p.provider = i.provider and p.model = i.model
@@ -1347,7 +1349,8 @@ begin
       sum(n.cache_read_tokens)::bigint as cache_read_tokens,
       sum(n.web_search_requests)::bigint as web_search_requests, coalesce(sum(n.cost_usd), 0) as cost_usd
     from inserted as n
-    group by n.usage_date, n.source, n.session_id, n.project, n.model
+    -- the one that differs most comes first: where this is sorted, few comparisons go further
+    group by n.session_id, n.usage_date, n.source, n.project, n.model
   )
   select b.received, b.is_fit, coalesce(sum(m.event_count), 0), coalesce(sum(m.unpriced_event_count), 0),
     array_agg(row(
@@ -1513,7 +1516,8 @@ begin
   return v_parts[1];
 end
 $$;
-comment on function tallystick.without_date(text) is 'The name before the valid date that ends it, null where none does.';
+comment on function tallystick.without_date(text) is
+  'The name before the date that ends it; null where no valid date does.';
 revoke all on function tallystick.without_date(text) from public, anon, authenticated, service_role;
 
 -- A name may say more than the provider beside it. Ids of Bedrock and Vertex are priced by those, not by the maker of
@@ -1624,7 +1628,7 @@ as $$
   select right(tallystick.price_model(p_model), 5) = '-fast' and right((p_price).model, 5) <> '-fast'
 $$;
 comment on function tallystick.implies_fast(public.token_usage_prices, text) is
-  'Whether the model''s name says that the call was a fast one: it ends in -fast, and the name it is priced by does not.';
+  'Whether the name says that the call was a fast one: it ends in -fast, and the name that is listed does not.';
 revoke all on function tallystick.implies_fast(public.token_usage_prices, text)
   from public, anon, authenticated, service_role;
 
@@ -1742,7 +1746,8 @@ as $$
 $$;
 comment on function tallystick.price_digest(public.token_usage_prices) is
   'The sha256 of what a price says, whoever says it and whenever.';
-revoke all on function tallystick.price_digest(public.token_usage_prices) from public, anon, authenticated, service_role;
+revoke all on function tallystick.price_digest(public.token_usage_prices)
+  from public, anon, authenticated, service_role;
 
 -- A price is added where it says something else than the one that stands for the same owner, model and date. Writers
 -- take turns, so that two who add the same list at once add it once; readers do not wait. In p_prices, price_id is the
@@ -1829,7 +1834,8 @@ begin
   return trim_scale(v_text::numeric);
 end
 $$;
-comment on function tallystick.read_price_number(jsonb, text, bigint) is 'One number of a price in JSON; null where absent.';
+comment on function tallystick.read_price_number(jsonb, text, bigint) is
+  'One number of a price in JSON; null where absent.';
 revoke all on function tallystick.read_price_number(jsonb, text, bigint)
   from public, anon, authenticated, service_role;
 
@@ -1974,7 +1980,8 @@ begin
   return v_price;
 end
 $$;
-comment on function tallystick.read_price(jsonb, bigint) is 'One price in JSON as a row; raises PT400 where it is no good.';
+comment on function tallystick.read_price(jsonb, bigint) is
+  'One price in JSON as a row; raises PT400 where it is no good.';
 revoke all on function tallystick.read_price(jsonb, bigint) from public, anon, authenticated, service_role;
 
 create function tallystick.add_token_prices(p_prices jsonb, p_user_id uuid)
@@ -2018,7 +2025,8 @@ as $$
   select tallystick.add_token_prices(p_prices, p_user_id)
 $$;
 comment on function public.add_token_prices(jsonb, uuid) is
-  'Adds dated prices to a user''s own, or with the service role to everybody''s; answers {received, added, unchanged}. Past costs stay as they are until somebody re-rates.';
+  'Adds dated prices, a user''s own or with the service role everybody''s; answers {received, added, unchanged}. '
+  'Past costs stay as they are until somebody re-rates.';
 revoke all on function public.add_token_prices(jsonb, uuid) from public, anon, authenticated, service_role;
 grant execute on function public.add_token_prices(jsonb, uuid) to authenticated, service_role;
 -- How reports read. The road of a question:

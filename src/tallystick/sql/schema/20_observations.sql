@@ -207,25 +207,25 @@ $$;
 comment on function tallystick.place_flags(text[]) is 'The flags that go with the time and place.';
 
 create function tallystick.event_flags(
-  p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz
+  p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz, p_now timestamptz
 )
 returns text[]
 language sql
-stable
+immutable
 as $$
   select case
     when p_amount_flags = '{}' and p_place_flags = '{}' and p_most_tokens <= 50000000
-      and p_occurred_at between '2023-01-01Z' and tallystick.current_time() + interval '1 day'
+      and p_occurred_at between '2023-01-01 00:00:00+00' and p_now + interval '24 hours'
     then '{}'::text[]
     else tallystick.amount_flags(p_amount_flags) || tallystick.place_flags(p_place_flags)
       || case when p_most_tokens > 50000000 then '{implausible}'::text[] else '{}'::text[] end
       || case
-        when p_occurred_at between '2023-01-01Z' and tallystick.current_time() + interval '1 day' then '{}'::text[]
+        when p_occurred_at between '2023-01-01 00:00:00+00' and p_now + interval '24 hours' then '{}'::text[]
         else '{clock_skew}'::text[]
       end
   end
 $$;
-comment on function tallystick.event_flags(text[], text[], bigint, timestamptz) is
+comment on function tallystick.event_flags(text[], text[], bigint, timestamptz, timestamptz) is
   'The flags given, and implausible: over 50 million tokens in one bucket; clock_skew: before 2023, or over a day ahead.';
 
 -- The two total orders. Each compares as one row, member by member, text in collation C, and holds everything that its

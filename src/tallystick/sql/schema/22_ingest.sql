@@ -108,7 +108,8 @@ begin
       v_event.input_tokens, v_event.cache_creation_5m_tokens, v_event.cache_creation_1h_tokens,
       v_event.cache_read_tokens, v_event.output_tokens
     ),
-    v_event.occurred_at
+    v_event.occurred_at,
+    tallystick.current_time()
   );
   if (v_event.provider, v_event.model, v_event.occurred_at, v_event.grain, v_event.service_tier, v_event.speed,
       v_event.inference_geo)
@@ -224,6 +225,7 @@ create function tallystick.insert_events(
 language plpgsql
 as $$
 declare
+  v_now timestamptz := tallystick.current_time();
   v_events json := case when strpos(p_events::text, 'null') > 0 then json_strip_nulls(p_events) else p_events end;
 begin
   with incoming as materialized (
@@ -243,7 +245,7 @@ begin
   ),
   inserted as (
     insert into public.token_usage_events
-    select p_user_id, i.event_key, i.called_at, tallystick.current_time(),
+    select p_user_id, i.event_key, i.called_at, v_now,
       (i.called_at at time zone p_time_zone)::date, i.source, i.provider, i.model, i.session_id, i.project,
       i.device, i.git_branch, i.agent_version, i.is_sidechain, i.request_id, i.service_tier, i.speed,
       i.inference_geo, i.grain, i.message_count, i.input_tokens, i.cache_creation_5m_tokens,
@@ -258,7 +260,7 @@ begin
       i.reported_cost_usd,
       tallystick.event_flags(i.flags, i.flags, greatest(
         i.input_tokens, i.cache_creation_5m_tokens, i.cache_creation_1h_tokens, i.cache_read_tokens, i.output_tokens
-      ), i.called_at),
+      ), i.called_at, v_now),
       i.is_final, i.origin_rank, i.place_order, false
     from incoming as i
     left join period as p on p.provider = i.provider and p.model = i.model
@@ -287,7 +289,8 @@ begin
       sum(n.cache_read_tokens)::bigint as cache_read_tokens,
       sum(n.web_search_requests)::bigint as web_search_requests, coalesce(sum(n.cost_usd), 0) as cost_usd
     from inserted as n
-    group by n.usage_date, n.source, n.session_id, n.project, n.model
+    -- the one that differs most comes first: where this is sorted, few comparisons go further
+    group by n.session_id, n.usage_date, n.source, n.project, n.model
   )
   select b.received, b.is_fit, coalesce(sum(m.event_count), 0), coalesce(sum(m.unpriced_event_count), 0),
     array_agg(row(

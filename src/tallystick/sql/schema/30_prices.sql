@@ -69,7 +69,8 @@ begin
   return v_parts[1];
 end
 $$;
-comment on function tallystick.without_date(text) is 'The name before the valid date that ends it, null where none does.';
+comment on function tallystick.without_date(text) is
+  'The name before the date that ends it; null where no valid date does.';
 revoke all on function tallystick.without_date(text) from public, anon, authenticated, service_role;
 
 -- A name may say more than the provider beside it. Ids of Bedrock and Vertex are priced by those, not by the maker of
@@ -180,7 +181,7 @@ as $$
   select right(tallystick.price_model(p_model), 5) = '-fast' and right((p_price).model, 5) <> '-fast'
 $$;
 comment on function tallystick.implies_fast(public.token_usage_prices, text) is
-  'Whether the model''s name says that the call was a fast one: it ends in -fast, and the name it is priced by does not.';
+  'Whether the name says that the call was a fast one: it ends in -fast, and the name that is listed does not.';
 revoke all on function tallystick.implies_fast(public.token_usage_prices, text)
   from public, anon, authenticated, service_role;
 
@@ -298,7 +299,8 @@ as $$
 $$;
 comment on function tallystick.price_digest(public.token_usage_prices) is
   'The sha256 of what a price says, whoever says it and whenever.';
-revoke all on function tallystick.price_digest(public.token_usage_prices) from public, anon, authenticated, service_role;
+revoke all on function tallystick.price_digest(public.token_usage_prices)
+  from public, anon, authenticated, service_role;
 
 -- A price is added where it says something else than the one that stands for the same owner, model and date. Writers
 -- take turns, so that two who add the same list at once add it once; readers do not wait. In p_prices, price_id is the
@@ -385,7 +387,8 @@ begin
   return trim_scale(v_text::numeric);
 end
 $$;
-comment on function tallystick.read_price_number(jsonb, text, bigint) is 'One number of a price in JSON; null where absent.';
+comment on function tallystick.read_price_number(jsonb, text, bigint) is
+  'One number of a price in JSON; null where absent.';
 revoke all on function tallystick.read_price_number(jsonb, text, bigint)
   from public, anon, authenticated, service_role;
 
@@ -530,7 +533,8 @@ begin
   return v_price;
 end
 $$;
-comment on function tallystick.read_price(jsonb, bigint) is 'One price in JSON as a row; raises PT400 where it is no good.';
+comment on function tallystick.read_price(jsonb, bigint) is
+  'One price in JSON as a row; raises PT400 where it is no good.';
 revoke all on function tallystick.read_price(jsonb, bigint) from public, anon, authenticated, service_role;
 
 create function tallystick.add_token_prices(p_prices jsonb, p_user_id uuid)
@@ -574,6 +578,7 @@ as $$
   select tallystick.add_token_prices(p_prices, p_user_id)
 $$;
 comment on function public.add_token_prices(jsonb, uuid) is
-  'Adds dated prices to a user''s own, or with the service role to everybody''s; answers {received, added, unchanged}. Past costs stay as they are until somebody re-rates.';
+  'Adds dated prices, a user''s own or with the service role everybody''s; answers {received, added, unchanged}. '
+  'Past costs stay as they are until somebody re-rates.';
 revoke all on function public.add_token_prices(jsonb, uuid) from public, anon, authenticated, service_role;
 grant execute on function public.add_token_prices(jsonb, uuid) to authenticated, service_role;

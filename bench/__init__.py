@@ -1,0 +1,1 @@
+"""Reproducible measurements, each against its peer or its floor in the same run."""

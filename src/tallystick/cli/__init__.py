@@ -1,0 +1,1 @@
+"""The command line: `tally`. It reads the same Ledger methods as every other face of the ledger."""

@@ -1,0 +1,112 @@
+"""Opening the ledger for a command: which database, whose books, and the schema that this program needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
+
+from tallystick.cli.options import CommonOptions
+from tallystick.cli.terminal import say
+from tallystick.config import Settings, load_settings, save_user_id
+from tallystick.db import Database
+from tallystick.embedded import EmbeddedServer
+from tallystick.errors import ConfigError, LedgerError, LedgerUnavailable
+from tallystick.ledger import Ledger
+from tallystick.model import LedgerState
+from tallystick.schema import check_installed, install_or_migrate, installed_migrations, known_migrations
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+class Books(NamedTuple):
+    """One user's open books, and how far they have come."""
+
+    ledger: Ledger
+    settings: Settings
+    state: LedgerState
+
+    @property
+    def time_zone(self) -> str:
+        """The zone whose days these books are kept in: the account's, or the machine's where there is none yet."""
+        return self.state.time_zone or self.settings.time_zone
+
+
+def open_books(common: CommonOptions) -> AbstractContextManager[Books]:
+    """The books that the command line, the environment and config.toml name."""
+    return open_books_of(load_settings(database_url=common.database_url))
+
+
+@contextmanager
+def open_books_of(settings: Settings) -> Iterator[Books]:
+    """One user's books: the embedded server is started, and its schema brought up to date, as needed.
+
+    Any other database is used as it is; raises LedgerNotInstalled or LedgerTooNew where its schema is not ours.
+    """
+    if settings.database_url is not None:
+        with _open_at(settings.database_url, settings, is_own=False) as books:
+            yield books
+        return
+    if not settings.user_id and sys.stderr.isatty():
+        say("Making the ledger; this takes a few seconds, once.")
+    with EmbeddedServer(settings.embedded_dir) as url, _open_at(url, settings, is_own=True) as books:
+        yield books
+
+
+@contextmanager
+def _open_at(url: str, settings: Settings, *, is_own: bool) -> Iterator[Books]:
+    with Ledger.connect(url, user_id=settings.user_id or NOBODY) as ledger:
+        state = _state_of(ledger, url, is_own=is_own)
+        if not settings.user_id:
+            settings = _find_user(ledger, settings, is_own=is_own)
+            ledger.user_id = settings.user_id
+            state = ledger.ledger_state()
+        yield Books(ledger, settings, state)
+
+
+def _state_of(ledger: Ledger, url: str, *, is_own: bool) -> LedgerState:
+    """One question tells a schema of this program from any other; only another one takes the long road."""
+    try:
+        state = ledger.ledger_state()
+        if state.last_migration == known_migrations()[-1]:
+            return state
+    except LedgerUnavailable:
+        raise
+    except LedgerError:
+        # A server without a ledger lacks the roles too, so the question may fail in more than one way.
+        if not is_own:
+            _check_schema(url)
+            raise
+    if is_own:
+        install_or_migrate(url)
+    else:
+        _check_schema(url)
+    return ledger.ledger_state()
+
+
+def _check_schema(url: str) -> None:
+    with Database.connect(url, as_service_role=False) as database:
+        check_installed(installed_migrations(database))
+
+
+def _find_user(ledger: Ledger, settings: Settings, *, is_own: bool) -> Settings:
+    """The first command makes the user id; where config.toml was lost, the only account of the own ledger is it."""
+    adopted = ledger.only_account() if is_own else None
+    if adopted is None:
+        # uuid takes 4 ms to import, once in the life of a machine.
+        from uuid import uuid4
+
+        adopted = str(uuid4())
+    return save_user_id(settings, adopted)
+
+
+def require_embedded(common: CommonOptions, *, action: str) -> Settings:
+    """The settings of a command that makes sense for the embedded server alone; raises ConfigError otherwise."""
+    settings = load_settings(database_url=common.database_url)
+    if settings.database_url is not None:
+        raise ConfigError(
+            f"{action} is for the embedded ledger, and the settings name another database",
+            hint="Leave out --database, TALLYSTICK_DATABASE_URL and database_url in config.toml.",
+        )
+    return settings

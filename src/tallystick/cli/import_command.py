@@ -1,0 +1,81 @@
+"""`tally import`: take in what is new, and say what that did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tallystick.cli.books import Books, open_books
+from tallystick.cli.cells import byte_size, grouped, label, plural
+from tallystick.cli.import_new import take_in_own_prices
+from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.progress import shown_progress
+from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.collector.run import import_new
+from tallystick.collector.summary import ImportSummary
+from tallystick.errors import ConfigError
+from tallystick.model import PriceReceipt
+
+MOST_PROBLEMS = 50
+
+
+@click.command("import")
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@common_options
+@click.pass_obj
+def import_(common: CommonOptions, paths: tuple[Path, ...]) -> None:
+    """Take in what is new in the transcripts of this machine, or in the files and folders named.
+
+    Transcripts taken in twice count once, so there is no harm in doing it again.
+    """
+    with open_books(common) as books:
+        prices, summary = import_with_progress(books, paths)
+        write_lines([*price_lines(prices), *summary_lines(summary)], terminal=look_at_output())
+
+
+def import_with_progress(books: Books, paths: tuple[Path, ...] = ()) -> tuple[PriceReceipt | None, ImportSummary]:
+    """Take in prices and transcripts, drawing how far it has come."""
+    if not books.settings.token_tracking_enabled:
+        raise ConfigError("token tracking is switched off", hint="Unset TOKEN_TRACKING_ENABLED to take usage in.")
+    prices = take_in_own_prices(books)
+    with shown_progress() as report:
+        summary = import_new(
+            books.ledger, books.settings, state=books.state, paths=list(paths) or None, on_progress=report
+        )
+    return prices, summary
+
+
+def price_lines(receipt: PriceReceipt | None) -> list[str]:
+    """What became of the user's own prices, if any of them is new."""
+    if receipt is None or not receipt.added:
+        return []
+    return [f"Took in {plural(receipt.added, 'price')} of yours. `tally rerate` prices what is recorded already."]
+
+
+def summary_lines(summary: ImportSummary) -> list[str]:
+    """What an import did, and all that a user should know of it."""
+    receipt = summary.receipt
+    lines = [
+        f"Read {plural(summary.files_read, 'file')} of {grouped(summary.files_seen)}, "
+        f"{byte_size(summary.bytes_read)}, in {summary.duration_s:.1f} s."
+    ]
+    if receipt.received:
+        lines.append(
+            f"{plural(receipt.new, 'new call')}, {grouped(receipt.revised)} revised, "
+            f"{plural(receipt.duplicate, 'copy', many='copies')} of calls already counted, "
+            f"{grouped(receipt.rejected)} rejected."
+        )
+    else:
+        lines.append("No new calls.")
+    if receipt.unpriced:
+        lines.append(f"{plural(receipt.unpriced, 'new call')} without a price; `tally models` names the models.")
+    if receipt.rejected:
+        lines.append("`tally doctor` says why records were rejected.")
+    if summary.unknown_line_types:
+        lines.append(f"Passed over lines of unknown types: {', '.join(map(label, summary.unknown_line_types))}.")
+    lines += summary.notices
+    if summary.problems:
+        lines.append(f"{plural(len(summary.problems), 'problem')}:")
+        lines += [f"  {label(problem.path)}: {problem.reason}" for problem in summary.problems[:MOST_PROBLEMS]]
+    return lines

@@ -1,0 +1,42 @@
+"""Which project of the ledger someone means by a path or by its last part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tallystick.cli.cells import UNKNOWN, label
+from tallystick.collector.project import ProjectResolver
+from tallystick.errors import InvalidRequest, NotFound
+from tallystick.ledger import Ledger
+from tallystick.model import UsageFilter
+
+MOST_NAMED = 5
+
+
+def find_projects(ledger: Ledger, wanted: Iterable[str]) -> list[str]:
+    """The projects of this ledger that are meant; raises NotFound, or InvalidRequest where a name may be several."""
+    known = [row.project or "" for row in ledger.usage_projects(UsageFilter())]
+    return [find_project(name, known=known, root_of=ProjectResolver({}).resolve) for name in wanted]
+
+
+def find_project(wanted: str, *, known: Sequence[str], root_of: Callable[[str], str]) -> str:
+    """The one project of `known` that `wanted` names: whole, by its last part, or as a path on this machine.
+
+    `root_of` answers the project of a working directory.
+    """
+    if wanted in known:
+        return wanted
+    if wanted == UNKNOWN and "" in known:
+        return ""
+    named = [project for project in known if project.rstrip("/").rpartition("/")[2] == wanted]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        several = ", ".join(label(project) for project in named[:MOST_NAMED])
+        raise InvalidRequest(f"{label(wanted)} may be {several}", hint="Name one of them by its path.")
+    path = Path(wanted).expanduser().absolute()
+    for project in (root_of(str(path)), str(path), root_of(str(path.resolve()))):
+        if project in known:
+            return project
+    raise NotFound(f"the ledger has no project {label(wanted)}", hint="`tally projects` lists the ones it has.")

@@ -1,0 +1,1 @@
+"""From the transcripts on this machine to the ledger: discover, tail, checkpoint, run."""

@@ -1,0 +1,118 @@
+"""Taking in what is new: discover, compare with the checkpoints, and hand on what has changed.
+
+Every report takes this road first and seldom finds anything, so nothing is imported here that it does not need then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallystick.collector.checkpoint import REST_NS, Checkpoint, Checkpoints, storable
+from tallystick.collector.discover import Problem, TranscriptFile, discover, discover_paths
+from tallystick.collector.summary import ImportProgress, ImportSummary
+from tallystick.config import Settings
+from tallystick.model import LedgerState
+
+if TYPE_CHECKING:
+    from tallystick.ledger import Ledger
+
+
+class Change(NamedTuple):
+    """A file that may have something new, and how far it was taken in; not at all where it is new itself."""
+
+    file: TranscriptFile
+    checkpoint: Checkpoint | None
+
+
+class Comparison(NamedTuple):
+    """What is to be read, what cannot be, and how much of the rest still waits to become a line."""
+
+    changed: list[Change]
+    unreadable: list[Problem]
+    pending_bytes: int
+
+
+def import_new(
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    state: LedgerState | None = None,
+    paths: Sequence[Path] | None = None,
+    on_progress: Callable[[ImportProgress], object] | None = None,
+    workers: int | None = None,
+) -> ImportSummary:
+    """Take in what is new in the transcripts of this machine, or in the files and folders of `paths`.
+
+    `state` is the ledger's, where the caller knows it already. `on_progress` is called at most ten times a second.
+    Raises ConfigError, CheckpointError and what the ledger raises: whatever it had acknowledged by then stays done, and
+    all else is read again by the next import.
+    """
+    started_at = time.monotonic()
+    if not settings.token_tracking_enabled:
+        return ImportSummary(notices=("token tracking is switched off: no transcript was read",))
+    state = state or ledger.ledger_state()
+    found = discover(settings.claude_config_dirs) if paths is None else discover_paths(paths)
+    with Checkpoints(settings.checkpoint_file, ledger=state, user_id=ledger.user_id) as checkpoints:
+        known = checkpoints.checkpoints()
+        comparison = compare(found.files, known)
+        summary = ImportSummary()
+        if comparison.changed:
+            # the parser and its libraries take 40 ms to import, and most runs need none of them
+            from tallystick.collector.intake import take_in
+
+            summary = take_in(
+                comparison.changed,
+                ledger=ledger,
+                settings=settings,
+                state=state,
+                checkpoints=checkpoints,
+                on_progress=on_progress,
+                workers=workers,
+            )
+            if paths is None:
+                seen = {storable(file.path) for file in found.files}
+                checkpoints.drop_files([path for path in known.keys() - seen if not os.path.lexists(path)])
+        notices = _notices(checkpoints)
+    return summary._replace(
+        files_seen=len(found.files),
+        problems=(*found.problems, *comparison.unreadable, *summary.problems),
+        pending_bytes=comparison.pending_bytes + summary.pending_bytes,
+        notices=(*notices, *summary.notices),
+        duration_s=time.monotonic() - started_at,
+    )
+
+
+def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) -> Comparison:
+    """Which files have changed since their checkpoints, or rest only now; by path, as a checkpoint names it."""
+    changed: list[Change] = []
+    unreadable: list[Problem] = []
+    pending_bytes = 0
+    rested_before_ns = time.time_ns() - REST_NS
+    for file in files:
+        checkpoint = known.get(storable(file.path))
+        is_as_it_was = checkpoint is not None and checkpoint[:4] == file[1:]
+        if checkpoint and is_as_it_was and (checkpoint.is_settled or file.mtime_ns > rested_before_ns):
+            pending_bytes += checkpoint.pending_bytes
+            continue
+        # found out here, because it will be so at every report until somebody does something about it
+        if os.access(file.path, os.R_OK):
+            changed.append(Change(file, checkpoint))
+        else:
+            unreadable.append(Problem(file.path, os.strerror(errno.EACCES)))
+    return Comparison(changed, unreadable, pending_bytes)
+
+
+def _notices(checkpoints: Checkpoints) -> list[str]:
+    notices = []
+    if checkpoints.set_aside is not None:
+        notices.append(
+            f"the checkpoint file could not be used and was moved to {checkpoints.set_aside}: everything was read again"
+        )
+    if checkpoints.was_set_back:
+        notices.append("the ledger is older than the checkpoints, as after a restore: everything was read again")
+    return notices

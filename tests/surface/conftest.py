@@ -1,0 +1,85 @@
+"""Fixtures for the tests of the embedded server.
+
+The folders lie directly below /tmp, because pytest's own are closed to everybody else, and then root's server could not
+live in them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tallystick.embedded import EmbeddedServer
+
+CLIENT = """
+import sys
+from pathlib import Path
+from tallystick.embedded import EmbeddedServer
+server = EmbeddedServer(Path(sys.argv[1]), system_dir=Path(sys.argv[2]))
+print(server.acquire(), flush=True)
+sys.stdin.read()
+server.release()
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="tally-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def made_cluster() -> Iterator[Path]:
+    """A cluster made once, to be copied: initdb takes most of a second."""
+    path = Path(tempfile.mkdtemp(prefix="tally-", dir="/tmp"))
+    path.chmod(0o755)
+    with EmbeddedServer(path / "made", system_dir=path / "system") as url, psycopg.connect(url) as connection:
+        connection.execute("create table kept (figure integer)")
+    yield path / "made"
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def server_at(folder: Path, made_cluster: Path) -> Iterator[Callable[..., EmbeddedServer]]:
+    """Servers below `folder`, on a copy of the made cluster unless they shall make their own; erased at the end."""
+    servers: list[EmbeddedServer] = []
+
+    def make(name: str = "postgres", *, is_copied: bool = True, **options: Path) -> EmbeddedServer:
+        home = folder / name
+        if is_copied and not home.exists():
+            home.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", str(made_cluster), str(home)], check=True)
+        servers.append(EmbeddedServer(home, **{"system_dir": folder / "system", **options}))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.erase()
+
+
+@pytest.fixture
+def client_of(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Clients that are processes: each says its URL once it has acquired, and releases when its input ends."""
+    clients: list[subprocess.Popen[str]] = []
+
+    def start(home: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", CLIENT, str(home), str(folder / "system")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        pipe = subprocess.PIPE
+        clients.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment))
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.kill()
+        client.communicate()
