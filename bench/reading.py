@@ -23,11 +23,11 @@ def measure_reading(setting: Setting) -> Iterator[Result]:
     """The corpus against ccusage, process start included, and what it adds up to."""
     corpus = setting.corpus()
     binary = install_ccusage(setting.work_folder)
-    ours = [parse(corpus.projects_folder)]
+    ours = [parse(corpus.claude_folder)]
     theirs = [run_ccusage(binary, corpus)]
 
     def our_seconds() -> float:
-        ours.append(parse(corpus.projects_folder))
+        ours.append(parse(corpus.claude_folder))
         return ours[-1].wall_seconds
 
     def their_seconds() -> float:
@@ -47,10 +47,10 @@ def measure_big_file(setting: Setting) -> Iterator[Result]:
     """One transcript that no process may hold in memory: parsed, and taken into a ledger."""
     corpus = setting.corpus()
     folder = setting.work_folder / "big-file"
-    projects = folder / ".claude" / "projects"
-    write_big_file(projects / "-home-dev-work-atlas" / "big.jsonl", corpus)
+    claude_folder = folder / ".claude"
+    write_big_file(claude_folder / "projects" / "-home-dev-work-atlas" / "big.jsonl", corpus)
     try:
-        parsed = parse(projects)
+        parsed = parse(claude_folder)
         yield memory_at_most("parsing one 700 MB file, largest process", parsed.peak_bytes, BIG_FILE_MEMORY_MIB)
         home = setting.new_home("big-file")
         home.start()
@@ -64,8 +64,8 @@ def measure_big_file(setting: Setting) -> Iterator[Result]:
         shutil.rmtree(folder)
 
 
-def parse(projects: Path) -> Run:
-    return measure([sys.executable, "-m", "bench.parse_only", str(projects)], folder=REPOSITORY)
+def parse(claude_folder: Path) -> Run:
+    return measure([sys.executable, "-m", "bench.parse_only", str(claude_folder)], folder=REPOSITORY)
 
 
 def truth_of(corpus: Corpus) -> tuple[TokenTotals, int]:

@@ -72,6 +72,8 @@ def load(url: str, stored_events: int) -> None:
         with owner_connection(url) as connection:
             connection.execute("set synchronous_commit = off")
             connection.execute("set work_mem = '256MB'")
+            # Compiling takes longer than what it speeds up, for each user anew.
+            connection.execute("set jit = off")
             connection.execute(STORE, job)
 
     with ThreadPoolExecutor(LOADERS) as threads:

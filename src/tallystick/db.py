@@ -91,8 +91,18 @@ class Database:
         """All that runs inside is committed together, or not at all."""
         with _our_errors(), self._connection.transaction():
             if self._as_service_role:
-                self._connection.execute("set local role service_role")
+                self._become_service_role()
             yield
+
+    def _become_service_role(self) -> None:
+        try:
+            self._connection.execute("set local role service_role")
+        except psycopg.errors.InvalidParameterValue as error:
+            # no ledger was ever installed on this server: the first migration makes the role
+            reason = error.diag.message_primary
+            raise LedgerNotInstalled(
+                f"the ledger is not installed in this database ({reason})", hint=NOT_INSTALLED_HINT
+            ) from error
 
     def rows(self, row_class: Callable[..., Row], query: LiteralString, arguments: Sequence[object] = ()) -> list[Row]:
         """The rows of one query as `row_class(*columns)`; a text column that ends with _usd becomes a Decimal."""

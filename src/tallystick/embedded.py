@@ -37,7 +37,6 @@ from tallystick.embedded_cluster import (
     run_tool,
     server_account,
     server_binaries,
-    start_process,
     told_plainly,
     version_of,
     wheel_binaries,
@@ -296,13 +295,13 @@ class EmbeddedServer:
         write_settings(self._cluster, account=account, socket_folder=socket_folder)
         write_private(self._home / "server-version", version_of(postgres.parent))
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-        command = ["/bin/sh", "-c", _START_IN_BACKGROUND, "sh", str(postgres), "-D", str(self._cluster)]
+        command = ["-c", _START_IN_BACKGROUND, "sh", str(postgres), "-D", str(self._cluster)]
         log = open_private(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            shell = start_process(command, account=account, folder=self._home, alive=alive, stderr=log)
+            told = run_tool(Path("/bin/sh"), *command, account=account, folder=self._home, alive=alive, stderr=log)
         finally:
             os.close(log)
-        return int(shell.communicate(timeout=_PROBE_SECONDS)[0])
+        return int(told)
 
     def _wait_until_ready(self, *, log_start: int) -> None:
         for _ in tries(_START_SECONDS):

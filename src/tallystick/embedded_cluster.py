@@ -2,7 +2,8 @@
 
 Postgres refuses to run as root, so root runs it as a user id that belongs to nobody. Such a server cannot pass a folder
 that only root may enter, and no such folder is opened up for it: the ledger, and the binaries if need be, then live
-below /var/lib/tallystick. In a folder of somebody else root runs the server as that somebody.
+below /var/lib/tallystick. So does root's ledger where anybody but root owns the way to it, because root must not make,
+give away or delete files where somebody else can swap them for links.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -69,28 +71,36 @@ class Account(NamedTuple):
 
 
 def place(data_dir: Path, *, system_dir: Path) -> Path:
-    """Where the files of this data folder really lie: there, or below `system_dir` if root's server cannot get there.
+    """Where the files of this data folder really lie: there, or below `system_dir` if root's server cannot live there.
 
     A cluster that exists settles the question, so that later changes to the folders above it never hide a ledger.
     """
     wanted = data_dir.resolve()
-    if os.geteuid() != 0 or (wanted / "cluster").is_dir():
+    if os.geteuid() != 0:
         return wanted
+    is_safe = _is_roots_alone(wanted)
+    if (wanted / "cluster").is_dir():
+        if is_safe:
+            return wanted
+        raise EmbeddedServerError(
+            f"the ledger in {wanted} is not root's alone", hint="run tally as the user that it belongs to"
+        )
     apart = system_dir / "ledgers" / _name_of(wanted)
-    if not (apart / "cluster").is_dir() and _may_enter(wanted.parent, server_account(wanted)):
+    if is_safe and not (apart / "cluster").is_dir() and _may_enter(wanted.parent, server_account(wanted)):
         return wanted
-    if system_dir.exists() and (system_dir.stat().st_uid != 0 or system_dir.stat().st_mode & 0o022):
-        raise EmbeddedServerError(f"{system_dir} is not root's alone", hint=f"chown root {system_dir}; chmod go-w it")
+    if not _is_roots_alone(system_dir):
+        raise EmbeddedServerError(
+            f"{system_dir} is not root's alone", hint="let root own it and nobody else write there"
+        )
     return apart
 
 
 def server_account(home: Path) -> Account:
-    """Who runs the server: ourselves; as root, whoever owns the cluster or the folder that it will go into."""
+    """Who runs the server: ourselves; as root, the user id that owns the cluster, or one that is free."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
-    nearest = next(folder for folder in (home / "cluster", home, *home.parents) if folder.exists())
-    owner = nearest.stat()
-    if owner.st_uid != 0:
+    if (home / "cluster").is_dir():
+        owner = (home / "cluster").stat()
         return Account(owner.st_uid, owner.st_gid)
     free = next((uid for uid in _SERVER_UIDS if not _name(uid)), None)
     if free is None:
@@ -104,9 +114,9 @@ def make_cluster(home: Path, *, binaries: Path, alive: int) -> None:
     The tools inherit the lock `alive`: if we are killed, the next process waits for them before it sweeps up.
     """
     account = server_account(home)
-    if account.uid != home.stat().st_uid:
-        os.chown(home, -1, account.gid)
-    home.chmod(0o700 if account.uid == home.stat().st_uid else 0o710)
+    if os.geteuid() == 0:
+        os.chown(home, 0, account.gid)
+    home.chmod(0o710 if os.geteuid() == 0 else 0o700)
     for leftover in home.glob("cluster.new-*"):
         shutil.rmtree(leftover)
     maker = _maker(account)
@@ -209,42 +219,17 @@ def run_tool(
     alive: int | None = None,
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
     limit_seconds: float = _TOOL_SECONDS,
 ) -> str:
-    """Run a program of Postgres and return what it prints; `account` and a lock to inherit are for root and for initdb.
+    """Run a program and return what it prints: with a small environment, as `account` where we are root.
 
-    It gets a session of its own, so that Ctrl-C reaches us alone and we end it with all its children.
+    It gets a session of its own, so that Ctrl-C reaches us alone and we end it with all its children, and it inherits
+    the lock `alive`.
     """
-    process = start_process(
-        [str(program), *arguments], account=account, folder=folder, alive=alive, environment=environment
-    )
-    try:
-        out, err = process.communicate(stdin, timeout=limit_seconds)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            what = f"{program.name} has not ended within {limit_seconds:.0f} s"
-            raise EmbeddedServerError(what, hint="try again when the machine is less busy") from error
-        raise
-    if process.returncode:
-        raise EmbeddedServerError(f"{program.name} failed: {last_lines(err)}", hint="see that the disk is not full")
-    return out
-
-
-def start_process(
-    command: list[str],
-    *,
-    account: Account | None,
-    folder: Path | None,
-    alive: int | None,
-    environment: Mapping[str, str] | None = None,
-    stderr: int = subprocess.PIPE,
-) -> subprocess.Popen[str]:
-    """Start a program in a session of its own with a small environment, as `account` where we are root."""
     drop = account if os.geteuid() == 0 else None
-    return subprocess.Popen(
-        command,
+    process = subprocess.Popen(
+        [str(program), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -258,6 +243,24 @@ def start_process(
         group=drop.gid if drop else None,
         extra_groups=[] if drop else None,
     )
+    out, err = _told_by(process, name=program.name, stdin=stdin, limit_seconds=limit_seconds)
+    if process.returncode:
+        raise EmbeddedServerError(f"{program.name} failed: {last_lines(err)}", hint="see that the disk is not full")
+    return out
+
+
+def _told_by(process: subprocess.Popen[str], *, name: str, stdin: str, limit_seconds: float) -> tuple[str, str]:
+    """What a program says; where we cannot wait for it, it ends with all its children."""
+    try:
+        out, err = process.communicate(stdin, timeout=limit_seconds)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            what = f"{name} has not ended within {limit_seconds:.0f} s"
+            raise EmbeddedServerError(what, hint="try again when the machine is less busy") from error
+        raise
+    return out, err or ""
 
 
 def last_lines(text: str) -> str:
@@ -286,8 +289,8 @@ def _name(uid: int) -> str:
 
 
 def _maker(account: Account) -> Account:
-    """Who runs initdb: the server's own user if it has a name, else one that has, in the server's group."""
-    if _name(account.uid):
+    """Who runs initdb: ourselves, or as root a user with a name in the server's group."""
+    if os.geteuid() != 0 and _name(account.uid):
         return account
     for name in _MAKER_NAMES if os.geteuid() == 0 else ():
         try:
@@ -302,14 +305,25 @@ def _maker(account: Account) -> Account:
 
 def _may_enter(folder: Path, account: Account) -> bool:
     """Whether this account gets into a folder and past all above it; folders still missing are made so that it does."""
-    for step in (folder, *folder.parents):
-        if not step.exists():
-            continue
-        found = step.stat()
+    for found in _way_to(folder):
         bit = 0o100 if found.st_uid == account.uid else 0o010 if found.st_gid == account.gid else 0o001
         if not found.st_mode & bit:
             return False
     return True
+
+
+def _is_roots_alone(folder: Path) -> bool:
+    """Whether nobody but root can replace this folder or one above it; in a sticky folder such as /tmp nobody can."""
+    for found in _way_to(folder):
+        others = 0o022 if found.st_gid else 0o002
+        if found.st_uid != 0 or (found.st_mode & others and not found.st_mode & stat.S_ISVTX):
+            return False
+    return True
+
+
+def _way_to(folder: Path) -> list[os.stat_result]:
+    """The folders from this one up to the first, those that exist."""
+    return [step.stat() for step in (folder, *folder.parents) if step.exists()]
 
 
 def _all_below(top: Path) -> Iterator[Path]:

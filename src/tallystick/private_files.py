@@ -26,8 +26,10 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     except FileExistsError:
         return  # another first client was quicker
     if os.geteuid() == 0:
-        folder.chmod(mode)
-        os.chown(folder, folder.parent.stat().st_uid, folder.parent.stat().st_gid)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        os.fchmod(descriptor, mode)
+        _give_to_owner_of(folder.parent, descriptor)
+        os.close(descriptor)
 
 
 def read_text(path: Path) -> str:
@@ -54,9 +56,9 @@ def write_private(path: Path, text: str, *, is_synced: bool = False) -> None:
 def open_private(path: Path, flags: int) -> int:
     """Open a file that only its owner may read: the owner of its folder, lest root's files lock a user out."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    # A second name would be a link that the folder's owner made, to a file that is not theirs.
+    if os.geteuid() == 0 and os.fstat(descriptor).st_nlink == 1:
+        _give_to_owner_of(path.parent, descriptor)
     return descriptor
 
 
@@ -113,3 +115,8 @@ def tries(limit_seconds: float) -> Iterator[None]:
             return
         time.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 1.2, 0.1)
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    owner = folder.stat()
+    os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -96,7 +96,7 @@ def test_prices_of_two_owners_do_not_stand_for_each_other(db: Db) -> None:
 
 def test_a_cache_rate_left_out_is_the_next_more_general_one(db: Db) -> None:
     add(db, [LONG_PRICE, LONG_PRICE | {
-        "cache_creation_5m_usd_per_mtok": "3.75", "long_cache_creation_5m_usd_per_mtok": "7.5",
+        "cache_creation_5m_usd_per_mtok": "3.750", "long_cache_creation_5m_usd_per_mtok": "7.5",
     }])  # fmt: skip
     rates = "cache_read_usd_per_mtok, cache_creation_5m_usd_per_mtok, cache_creation_1h_usd_per_mtok"
     long_rates = ", ".join(f"long_{rate}" for rate in rates.split(", "))

@@ -129,17 +129,18 @@ def test_blocks_equal_a_walk_over_the_calls_whatever_is_asked(
 
 
 def test_a_range_keeps_the_bounds_that_the_whole_chain_gives(db: Connection) -> None:
-    # a call every four hours and a half: no pause breaks the chain, so each start depends on the very first call
-    calls = [Call(utc("2026-06-01T09:50") + step * timedelta(hours=4, minutes=30)) for step in range(60)]
+    # no pause breaks this chain of twelve days, so each start depends on the very first call
+    calls = [Call(utc("2026-06-01T09:50") + step * timedelta(minutes=50)) for step in range(340)]
     user_id = ingest(db, calls)
     whole = report(db, "usage_blocks", user_id)
-    assert len(whole) == 48
+    assert [row["block_start"] for row in whole] == [
+        utc("2026-06-01T09:00") + step * timedelta(hours=5) for step in range(57)
+    ]
     for day in range(1, 13):
-        noon = date(2026, 6, day)
-        in_range = report(db, "usage_blocks", user_id, since=noon, until=noon)
-        bounds = {(row["block_start"], row["block_end"]) for row in in_range}
-        assert bounds <= {(row["block_start"], row["block_end"]) for row in whole}
-        (sum_of_day,) = report(db, "usage_daily", user_id, since=noon, until=noon)
+        on_day = {"since": date(2026, 6, day), "until": date(2026, 6, day)}
+        in_range = report(db, "usage_blocks", user_id, **on_day)
+        assert {row["block_start"] for row in in_range} <= {row["block_start"] for row in whole}
+        (sum_of_day,) = report(db, "usage_daily", user_id, **on_day)
         assert sum(row["event_count"] for row in in_range) == sum_of_day["event_count"]
 
 

@@ -289,10 +289,15 @@ def test_without_a_provider_a_name_that_two_makers_list_is_nobodys(db: Db) -> No
 
 
 def test_the_users_own_price_wins_over_the_list_and_for_that_user_only(db: Db) -> None:
+    call = Call("claude-opus-4-8")
     add(db, price("claude-opus-4-8", "1"))
-    assert cost(db, Call("claude-opus-4-8"), user_id=ALICE) == Decimal("0.002")
-    assert cost(db, Call("claude-opus-4-8"), user_id=BOB) == Decimal("0.030")
-    assert cost(db, Call("claude-opus-4-8")) == Decimal("0.030")
+    assert [cost(db, call, user_id=user) for user in (ALICE, BOB, None)] == [
+        Decimal(n) for n in ("0.002", "0.03", "0.03")
+    ]
+    add(db, price("claude-opus-4-8", "2"), user_id=BOB)
+    assert [cost(db, call, user_id=user) for user in (ALICE, BOB, None)] == [
+        Decimal(n) for n in ("0.002", "0.004", "0.03")
+    ]
 
 
 def test_an_own_price_holds_for_the_model_with_a_date_behind_it_too(db: Db) -> None:
@@ -305,8 +310,8 @@ def test_an_own_price_holds_for_the_model_with_a_date_behind_it_too(db: Db) -> N
 def test_before_the_first_own_price_the_list_holds(db: Db) -> None:
     add(db, price("claude-sonnet-4-5-20250929", "1", valid_from="2026-11-01"))
     call = Call("claude-sonnet-4-5-20250929")
-    assert cost(db, call._replace(at=datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)), user_id=ALICE) == Decimal("0.018")
-    assert cost(db, call._replace(at=datetime(2026, 11, 1, tzinfo=UTC)), user_id=ALICE) == Decimal("0.002")
+    for at, expected in [("2026-10-31T23:59:59Z", "0.018"), ("2026-11-01T00:00:00Z", "0.002")]:
+        assert cost(db, call._replace(at=datetime.fromisoformat(at)), user_id=ALICE) == Decimal(expected)
 
 
 def test_a_newer_list_price_does_not_end_an_own_price(db: Db) -> None:

@@ -419,7 +419,8 @@ def test_books_that_were_never_opened_are_empty(db: Connection, name: str) -> No
 
 
 def sign_in(db: Connection, user_id: uuid.UUID | None, role: str) -> None:
-    db.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": str(user_id or "")})])
+    claims = "" if user_id is None else json.dumps({"sub": str(user_id)})
+    db.execute("select set_config('request.jwt.claims', %s, true)", [claims])
     db.execute("select set_config('role', %s, true)", [role])
 
 

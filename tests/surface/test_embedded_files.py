@@ -172,11 +172,22 @@ def test_root_serves_with_a_copy_of_binaries_that_its_server_cannot_reach(folder
     assert [path for path in folder.glob("system/binaries*") if path.is_dir()] == ([used.parents[2]] if IS_ROOT else [])
 
 
-def test_root_leaves_somebody_elses_folder_to_that_somebody(folder: Path, server_at: Make) -> None:
+def test_root_keeps_out_of_somebody_elses_folder(folder: Path, server_at: Make) -> None:
     owner = pwd.getpwnam("daemon").pw_uid if IS_ROOT else os.geteuid()
-    (folder / "theirs").mkdir()
-    os.chown(folder / "theirs", owner, -1)
+    theirs = folder / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, owner, -1)
     with server_at("theirs/share/postgres", is_copied=False) as url:
         assert value(url, "select 1") == 1
-        owners = {path.stat().st_uid for path in (folder / "theirs").rglob("*")}
-    assert owners == {owner}
+    assert [path.name for path in theirs.iterdir()] == ([] if IS_ROOT else ["share"])
+
+
+def test_root_does_not_touch_somebody_elses_ledger(folder: Path, server_at: Make) -> None:
+    server_at("theirs/postgres")
+    if IS_ROOT:
+        os.chown(folder / "theirs", pwd.getpwnam("daemon").pw_uid, -1)
+        with pytest.raises(EmbeddedServerError, match="is not root's alone"):
+            EmbeddedServer(folder / "theirs" / "postgres", system_dir=folder / "system")
+        os.chown(folder / "theirs", 0, -1)
+    with EmbeddedServer(folder / "theirs" / "postgres", system_dir=folder / "system") as url:
+        assert value(url, "select 1") == 1

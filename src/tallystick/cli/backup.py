@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote
 
 from tallystick.cli.books import NOBODY
@@ -30,6 +32,7 @@ REPLACED_DATABASE = "tallystick_replaced"
 # Supabase has an auth schema of its own; plain Postgres gets our stand-in from the bootstrap file.
 DUMP_ARGUMENTS = ("--format=custom", "--no-owner", "--exclude-schema=auth")
 RESTORE_ARGUMENTS = ("--no-owner", "--exit-on-error")
+PSQL_ARGUMENTS = ("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
 
 
 def write_backup(settings: Settings, file: Path) -> list[str]:
@@ -67,7 +70,7 @@ def _tables_of_others(url: str) -> list[str]:
         return database.rows(
             str,
             "select c.relname from pg_catalog.pg_class as c where c.relnamespace = 'public'::regnamespace "
-            "and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and c.relname not like 'token\\_usage\\_%' order by 1",
+            "and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and c.relname !~ '^token_usage_' order by 1",
         )
 
 
@@ -75,7 +78,10 @@ def restore_backup(settings: Settings, file: Path, *, is_forced: bool) -> list[s
     """Fill the ledger from `file`; raises Conflict where it holds usage and nobody said that it may go."""
     if not file.is_file():
         raise ConfigError(f"there is no file {file}", hint="Name one that `tally db backup` wrote.")
-    _run(settings, "pg_restore", ["--list", str(file)])
+    try:
+        _run(settings, "pg_restore", ["--list", str(file)])
+    except LedgerError as error:
+        raise ConfigError(f"{file} is no backup", hint="Name a file that `tally db backup` wrote.") from error
     if settings.database_url is None:
         server = EmbeddedServer(settings.embedded_dir)
         with server as url:
@@ -106,15 +112,23 @@ def _replace_embedded(settings: Settings, url: str, file: Path) -> None:
         f"alter database {RESTORED_DATABASE} rename to {EMBEDDED_DATABASE}",
     )
     commands = [part for statement in swap for part in ("--command", statement)]
-    options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output", os.devnull]
-    _run(settings, "psql", [*options, *commands], url=maintenance)
+    _run(settings, "psql", [*PSQL_ARGUMENTS, *commands], url=maintenance)
     _run(settings, "dropdb", ["--force", REPLACED_DATABASE], url=maintenance)
 
 
 def _restore_in_place(settings: Settings, url: str, file: Path) -> None:
+    """Put the backup into any database, in one transaction, as a script that servers older than the backup's take."""
     _prepare(url)
-    arguments = [*RESTORE_ARGUMENTS, "--single-transaction", "--clean", "--if-exists"]
-    _run(settings, "pg_restore", [*arguments, str(file)], url=url)
+    restore = [*RESTORE_ARGUMENTS, "--clean", "--if-exists", "--file=-", str(file)]
+    script = subprocess.Popen(_command(settings, "pg_restore", restore), stdout=subprocess.PIPE)
+    assert script.stdout is not None
+    with script, tempfile.TemporaryFile() as known_to_all:
+        # Postgres 15 and 16 do not have this setting, and no restore needs it.
+        known_to_all.writelines(line for line in script.stdout if line != b"SET transaction_timeout = 0;\n")
+        if script.wait() != 0:
+            raise LedgerError(f"pg_restore cannot read {file}", hint="Nothing of the ledger was changed.")
+        known_to_all.seek(0)
+        _run(settings, "psql", [*PSQL_ARGUMENTS, "--file=-"], url=url, stdin=known_to_all)
     _finish(url)
 
 
@@ -162,7 +176,9 @@ def _restored_lines(settings: Settings, url: str) -> list[str]:
     return [*lines, f"None of its accounts is yours: set user_id in {settings.config_file}."]
 
 
-def _run(settings: Settings, program: str, arguments: Sequence[str], *, url: str = "") -> None:
+def _run(
+    settings: Settings, program: str, arguments: Sequence[str], *, url: str = "", stdin: IO[bytes] | None = None
+) -> None:
     """Run one of Postgres' own programs at `url`; raises LedgerError with what it said.
 
     The password goes through the environment, because everybody may see a command line.
@@ -170,12 +186,22 @@ def _run(settings: Settings, program: str, arguments: Sequence[str], *, url: str
     shown_url, password = _split_password(url)
     target = ["--maintenance-db" if program in ("createdb", "dropdb") else "--dbname", shown_url] if url else []
     environment = dict(os.environ) | ({"PGPASSWORD": password} if password else {})
-    command = [str(EmbeddedServer(settings.embedded_dir).binary(program)), *target, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        _command(settings, program, [*target, *arguments]),
+        env=environment,
+        stdin=stdin or subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
         told = next((line for line in said if "error" in line.lower()), said[-1])
         raise LedgerError(f"{program} failed: {without_passwords(told)}", hint="Nothing of the ledger was changed.")
+
+
+def _command(settings: Settings, program: str, arguments: Sequence[str]) -> list[str]:
+    return [str(EmbeddedServer(settings.embedded_dir).binary(program)), *arguments]
 
 
 def _split_password(url: str) -> tuple[str, str]:

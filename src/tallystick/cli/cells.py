@@ -127,7 +127,23 @@ def short_ids(ids: Sequence[str], *, least: int = 8) -> dict[str, str]:
     return shortened
 
 
-def _shared_signs(one: str, other: str) -> int:
+def short_paths(paths: Sequence[str]) -> dict[str, str]:
+    """Each path's shortest end, in whole parts, that no other of them has."""
+    distinct = sorted(set(paths), key=_parts_from_end)
+    shortened = {}
+    for at, path in enumerate(distinct):
+        parts = _parts_from_end(path)
+        neighbours = distinct[max(at - 1, 0) : at] + distinct[at + 1 : at + 2]
+        shared = max((_shared_signs(parts, _parts_from_end(other)) for other in neighbours), default=0)
+        shortened[path] = "/".join(reversed(parts[: shared + 1])) if shared + 1 < len(parts) else path
+    return shortened
+
+
+def _parts_from_end(path: str) -> list[str]:
+    return path.split("/")[::-1]
+
+
+def _shared_signs(one: Sequence[str], other: Sequence[str]) -> int:
     count = 0
     for mine, theirs in zip(one, other, strict=False):
         if mine != theirs:

@@ -115,7 +115,7 @@ def unpriced_lines(models: Sequence[UsageRow]) -> list[str]:
 def gap_lines(compared: Sequence[Reconciled], terminal: Terminal, is_verbose: bool) -> list[str]:
     """Each session's two costs and the gap, largest gap first."""
     if not compared:
-        return ["It says nothing: versions before 2.1.3 wrote no cost of their own, nor does one that was killed."]
+        return ["Nothing: its older versions kept no books of their own, and one that is killed writes none."]
     gaps = sorted(compared, key=lambda one: (-abs(one.gap_usd), one.session_id))
     apart = [one for one in gaps if abs(one.gap_usd) >= CENT]
     lines = [f"{plural(len(compared), 'session')} compared, {grouped(len(compared) - len(apart))} equal to the cent."]

@@ -32,17 +32,18 @@ from tallystick.embedded import EmbeddedServer
 @click.pass_obj
 def first_run(common: CommonOptions) -> None:
     """Import the transcripts of this machine, print the daily report and say what to try next."""
+    started_at = time.monotonic()
     settings = load_settings(database_url=common.database_url)
     found = discover(settings.claude_config_dirs)
     size = sum(file.size for file in found.files)
     if size:
         _print(f"Found {plural(len(found.files), 'transcript')} of Claude Code, {byte_size(size)}.")
         with open_books_of(settings) as books:
-            _import_and_report(books)
+            _import_and_report(books, started_at=started_at)
         _print(*next_lines(_program()))
     else:
         _print(*_nothing_found_lines(settings, found))
-        _run_on_sample(settings)
+        _run_on_sample(settings, started_at=started_at)
         _print(*next_lines_after_sample(_program()))
 
 
@@ -55,14 +56,14 @@ def _nothing_found_lines(settings: Settings, found: Discovery) -> list[str]:
     return [*lines, "", "Here is a small invented sample instead, in a ledger that is thrown away at the end."]
 
 
-def _run_on_sample(settings: Settings) -> None:
+def _run_on_sample(settings: Settings, *, started_at: float) -> None:
     """Everything as on a real machine, in a temporary folder; the ledger goes with it, also on Ctrl-C."""
     home = Path(tempfile.mkdtemp(prefix="tallystick-sample-"))
     sample = sample_settings(settings, home)
     try:
         write_sample(home / "claude", today=today_in(find_zone(sample.time_zone)))
         with open_books_of(sample) as books:
-            _import_and_report(books)
+            _import_and_report(books, started_at=started_at)
     finally:
         EmbeddedServer(sample.embedded_dir).erase()
         rmtree(home)
@@ -85,12 +86,12 @@ def sample_settings(settings: Settings, home: Path) -> Settings:
     )
 
 
-def _import_and_report(books: Books) -> None:
-    started_at = time.monotonic()
+def _import_and_report(books: Books, *, started_at: float) -> None:
     prices, summary = import_with_progress(books)
     books = books._replace(state=books.ledger.ledger_state())
+    _print("")
     print_report(DAILY, books, ReportOptions())
-    _print("", *price_lines(prices), *summary_lines(summary), f"All in {time.monotonic() - started_at:.1f} s.")
+    _print("", *price_lines(prices), *summary_lines(summary), f"All of it took {time.monotonic() - started_at:.1f} s, making or starting the database included.")
 
 
 def next_lines(program: str) -> list[str]:

@@ -111,7 +111,7 @@ def forget_lines(receipts: Iterable[ForgetReceipt]) -> list[str]:
     return [
         f"Erased {plural(events, 'call')} and {plural(versions, 'earlier version')} of them; "
         f"{plural(sessions, 'session')} and {plural(days, 'day')} are gone with them.",
-        "Transcripts are left alone: `tally import PATH` would take them in again.",
+        "The transcripts are left alone, and what was read of them is not read again.",
     ]
 
 

@@ -6,6 +6,8 @@ pay for what the others need.
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 import sys
 from importlib import import_module
@@ -72,6 +74,9 @@ class LazyGroup(click.Group):
             return None
         command = getattr(import_module(f"tallystick.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
+        # What is loaded stays, so the collector need never look at it.
+        gc.freeze()
+        gc.enable()
         return command
 
     def resolve_command(
@@ -123,9 +128,8 @@ def program() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; answers the exit code."""
-    # A label in a script that this output cannot show must not end the report.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     common = CommonOptions()
+    _make_output_sure()
     try:
         try:
             answer = program.main(arguments, prog_name="tally", standalone_mode=False, obj=common)
@@ -145,6 +149,16 @@ def run(arguments: list[str]) -> int:
     return answer if isinstance(answer, int) else 0
 
 
+def _make_output_sure() -> None:
+    """Give a process without output one that goes nowhere, and have a sign that the output cannot show be escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it lives as long as we do)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _verdict(error: BaseException, *, is_verbose: bool) -> tuple[str, int]:
     """The one line that an error is told in, and the exit code."""
     exit_code = EXIT_FAILURE
@@ -158,7 +172,7 @@ def _verdict(error: BaseException, *, is_verbose: bool) -> tuple[str, int]:
     elif isinstance(error, TallystickError):
         line = one_line(error.message, error.hint)
     elif isinstance(error, OSError):
-        line = one_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        line = one_line(f"{error.filename or 'output'}: {error.strerror or error}")
     else:
         hint = "" if is_verbose else "This is a defect; run it again with --verbose to see where."
         line = one_line(f"{type(error).__name__}: {error}", hint)

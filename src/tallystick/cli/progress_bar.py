@@ -38,10 +38,10 @@ class ProgressBar:
 
     def report(self, progress: ImportProgress) -> None:
         """Draw this state; an import with nothing to do never draws."""
-        self._progress.start()
         self._progress.update(
             self._task,
             completed=progress.bytes_done,
             total=max(progress.bytes_total, 1),
             description=progress_line(progress, seconds=time.monotonic() - self._started_at),
         )
+        self._progress.start()

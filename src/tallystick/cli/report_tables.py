@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from datetime import timedelta, tzinfo
 from typing import NamedTuple, TypeVar
 
-from tallystick.cli.cells import dollars, grouped, label, moment, short_ids
+from tallystick.cli.cells import dollars, grouped, label, moment, short_ids, short_paths
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look
 from tallystick.cli.totals import ReportRow, Totals, add_up
 from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageRow
@@ -15,6 +15,7 @@ Row = TypeVar("Row", bound=UsageRow | SessionRow | BlockRow)
 
 INDENT = "  "
 PARTLY_UNPRICED = "*"
+LONGEST_SHORT_ID = 16
 
 USAGE_COLUMNS = (
     Column("Sessions", rank=ONLY_WHEN_WIDE + 3),
@@ -83,15 +84,20 @@ def project_sheet(rows: Sequence[UsageRow], shape: Shape) -> Sheet:
 def session_sheet(rows: Sequence[SessionRow], shape: Shape) -> Sheet:
     """One line per session: its short id, its last call and its project."""
     ids = short_ids([row.session_id for row in rows if row.session_id])
+    projects = short_paths([row.project for row in rows if row.project])
+    longest = max((len(name) for name in ids.values()), default=0)
     heads = [
-        Column("Session", Kind.LABEL, least_width=8),
+        # Ids that all begin alike differ at their ends, and need not take the place of every figure.
+        Column("Session", Kind.WHOLE) if longest <= LONGEST_SHORT_ID else Column("Session", Kind.PATH),
         Column("Last activity", Kind.WHOLE),
-        Column("Project", Kind.PATH, least_width=14),
+        Column("Project", Kind.PATH, least_width=12),
+        Column("Model", Kind.LABEL, rank=ONLY_WHEN_WIDE + 4),
     ]
 
     def cells(row: SessionRow) -> tuple[str, ...]:
         name = ids[row.session_id] if row.session_id else None
-        return label(name), moment(row.last_activity_at, zone=shape.zone), label(row.project)
+        time = moment(row.last_activity_at, zone=shape.zone)
+        return label(name), time, label(projects.get(row.project or "")), label(row.model)
 
     lines = _tree(rows, shape, key=lambda row: (row.source, row.session_id), cells=cells)
     return _finished(heads, lines, rows, shape)
@@ -138,10 +144,12 @@ def event_label(row: SessionEventRow, by: str | None) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """2 d 19 h, or 19 h 30 min."""
+    """2 d 19 h, 19 h, or 3 h 30 min."""
     minutes = int(span.total_seconds()) // 60
     days, hours = minutes // 1440, minutes // 60 % 24
-    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
 
 
 def usage_cells(row: ReportRow | Totals) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def write_sample(config_dir: Path, *, today: date) -> int:
 
 
 def _write_session(config_dir: Path, *, number: int, day: date, chance: random.Random) -> None:
-    session_id = f"5a3b1e00-0000-4000-8000-{number:012d}"
+    session_id = f"{chance.getrandbits(32):08x}-0000-4000-8000-{number:012d}"
     project = chance.choice(PROJECTS)
     folder = config_dir / "projects" / project.replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)

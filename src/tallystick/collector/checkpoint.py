@@ -66,18 +66,18 @@ class Checkpoint(NamedTuple):
 class Checkpoints:
     """The checkpoints of one user in one ledger. Several processes may use the file at once."""
 
-    def __init__(self, path: Path, *, ledger: LedgerState, user_id: str) -> None:
+    def __init__(self, path: Path, *, ledger_id: str, user_id: str) -> None:
         self.set_aside: Path | None = None
-        self.was_set_back = False
         self._path = path
-        self._pair = (str(ledger.ledger_id), str(user_id))
+        self._pair = (str(ledger_id), str(user_id))
         self._book_id: int | None = None
+        self._receipt_count = 0
         try:
             self._connection = _connect(path)
         except (sqlite3.Error, OSError) as error:
             raise _refusal(path, error) from error
         self._run(lambda: _prepare(self._connection))
-        self._run(lambda: self._find_book(ledger))
+        self._run(self._find_book)
 
     def close(self) -> None:
         self._connection.close()
@@ -91,6 +91,13 @@ class Checkpoints:
         self.close()
 
     # -- reading
+
+    def agrees_with(self, state: LedgerState) -> bool:
+        """Whether the ledger still holds what the checkpoints say it does.
+
+        One that counts fewer receipts than it did was set back to an older copy, and lacks what came behind it.
+        """
+        return self._pair[0] == str(state.ledger_id) and self._receipt_count <= state.receipt_count
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Every checkpoint of this book by path."""
@@ -143,6 +150,16 @@ class Checkpoints:
 
         self._run(write)
 
+    def drop(self) -> None:
+        """Forget every checkpoint of this book, so that all is read again."""
+
+        def write() -> None:
+            with self._transaction():
+                self._delete_books([] if self._book_id is None else [self._book_id])
+
+        self._run(write)
+        self._book_id, self._receipt_count = None, 0
+
     def drop_files(self, paths: Collection[str]) -> None:
         """Forget the checkpoints of files that are gone."""
 
@@ -166,19 +183,10 @@ class Checkpoints:
             [(self._book_id, storable(path), state) for path, (_, state) in files.items()],
         )
 
-    def _find_book(self, ledger: LedgerState) -> None:
-        """Find this ledger's book; drop it where the ledger counts fewer receipts, as one set back to an old copy does.
-
-        What such a ledger has lost stands in the transcripts behind the checkpoints, so all of it is read again.
-        """
+    def _find_book(self) -> None:
         query = "select book_id, receipt_count from books where ledger_id = ? and user_id = ?"
         row = self._connection.execute(query, self._pair).fetchone()
-        self._book_id = row[0] if row else None
-        if row and row[1] > ledger.receipt_count:
-            self.was_set_back = True
-            with self._transaction():
-                self._delete_books([row[0]])
-            self._book_id = None
+        self._book_id, self._receipt_count = row or (None, 0)
 
     def _insert_book(self) -> int:
         with self._transaction():

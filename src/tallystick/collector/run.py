@@ -57,7 +57,13 @@ def import_new(
         return ImportSummary(notices=("token tracking is switched off: no transcript was read",))
     state = state or ledger.ledger_state()
     found = discover(settings.claude_config_dirs) if paths is None else discover_paths(paths)
-    with Checkpoints(settings.checkpoint_file, ledger=state, user_id=ledger.user_id) as checkpoints:
+    with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=ledger.user_id) as checkpoints:
+        if not checkpoints.agrees_with(state):
+            # asked again, because another import may have come and gone since the first answer
+            state = ledger.ledger_state()
+        is_set_back = not checkpoints.agrees_with(state)
+        if is_set_back:
+            checkpoints.drop()
         known = checkpoints.checkpoints()
         comparison = compare(found.files, known)
         summary = ImportSummary()
@@ -77,7 +83,7 @@ def import_new(
             if paths is None:
                 seen = {storable(file.path) for file in found.files}
                 checkpoints.drop_files([path for path in known.keys() - seen if not os.path.lexists(path)])
-        notices = _notices(checkpoints)
+        notices = _notices(checkpoints, is_set_back=is_set_back)
     return summary._replace(
         files_seen=len(found.files),
         problems=(*found.problems, *comparison.unreadable, *summary.problems),
@@ -107,12 +113,12 @@ def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) ->
     return Comparison(changed, unreadable, pending_bytes)
 
 
-def _notices(checkpoints: Checkpoints) -> list[str]:
+def _notices(checkpoints: Checkpoints, *, is_set_back: bool) -> list[str]:
     notices = []
     if checkpoints.set_aside is not None:
         notices.append(
             f"the checkpoint file could not be used and was moved to {checkpoints.set_aside}: everything was read again"
         )
-    if checkpoints.was_set_back:
+    if is_set_back:
         notices.append("the ledger is older than the checkpoints, as after a restore: everything was read again")
     return notices

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import stringzilla  # type: ignore[import-not-found]  # it ships no types
 
 from tallystick.observation import Observation
-from tallystick.sources.claude_code_calls import SOURCE, CallRecorder, ParserState, usable_cost, utc_time
+from tallystick.sources.claude_code_calls import SOURCE, CallRecorder, ParserState, utc_time
 from tallystick.sources.claude_code_lines import (
     CostStateLine,
     Line,
     Mended,
     ProgressLine,
+    ReportedTotal,
     mend_cost_state,
     mend_line,
     part_of,
     text_of,
+    totals_of,
 )
 from tallystick.sources.json_lines import Damaged, decode_records
 
@@ -72,7 +73,8 @@ _OPENING_BRACE: Final = ord("{")
 _OPENING_OR_ESCAPING: Final = b"{[\\"
 # Finding the time of an unread line means decoding it, so one of the longest is not asked for it.
 _MAX_TIMED_LINE_BYTES: Final = 32_768
-_MAX_STEM_BYTES: Final = 300
+# It is a part of place_order and stands for the session, which the ledger takes up to 200 bytes long.
+_MAX_STEM_BYTES: Final = 200
 
 # Our names for what has no type; the parentheses keep them apart from types.
 _BLANK: Final = "(blank)"
@@ -87,21 +89,6 @@ _NO_LINE: Final = Line()
 
 # What a torn line must show for us to say that a call was lost with it.
 _is_sign_of_call = re.compile(r'"usage"|"(?:type|role)"\s*:\s*"assistant"').search
-
-
-class ReportedTotal(NamedTuple):
-    """What the agent says a session used of one model so far, resumed parts and calls without a line included."""
-
-    session_id: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cache_creation_tokens: int
-    cache_read_tokens: int
-    web_search_requests: int
-    cost_usd: Decimal
-    has_unknown_model_cost: bool
-    position: str
 
 
 class Parsed(NamedTuple):
@@ -174,8 +161,56 @@ def is_whole_record(line: memoryview | bytes) -> bool:
         _decode_kind(line)
     except _REFUSED:
         records = decode_records(bytes(line), is_record=_is_line)
-        return bool(records) and not isinstance(records[-1], Damaged)
+        return bool(records) and isinstance(records[-1], dict)
     return True
+
+
+class _Times:
+    """The times that a buffer's lines name, looked up only when one is needed, since most lines stay unread."""
+
+    def __init__(self, lines: memoryview, *, text: _Text, state: ParserState) -> None:
+        self.line_start = 0
+        self.earlier_in_line: list[str] = []
+        self._lines = lines
+        self._text = text
+        self._state = state
+
+    def before(self) -> str:
+        """The time of the record before the one being read, '' if the file has named none yet."""
+        times = [time for time in self.earlier_in_line if time]
+        return times[-1] if times else self.last_above(self.line_start)
+
+    def last_above(self, start: int) -> str:
+        """The time of the nearest record above a line's start."""
+        while start > 0:
+            end = start - 1
+            start = self._text.rfind(_NEWLINE, 0, end) + 1
+            times = self._in_line(start, end) if end - start <= _MAX_TIMED_LINE_BYTES else []
+            if times:
+                return times[-1]
+        return self._state.last_timestamp
+
+    def first(self) -> str:
+        """The first time of all, '' if there is none."""
+        start, size = 0, len(self._lines)
+        while start < size:
+            end = self._text.find(_NEWLINE, start)
+            if end < 0:
+                end = size
+            times = self._in_line(start, end)
+            if times:
+                return times[0]
+            start = end + 1
+        return ""
+
+    def _in_line(self, start: int, end: int) -> list[str]:
+        raw = self._lines[start:end]
+        try:
+            times = [utc_time(_decode_stamp(raw).timestamp)]
+        except _REFUSED:
+            records = decode_records(bytes(raw), is_record=_is_line)
+            times = [utc_time(text_of(record, "timestamp")) for record in records if isinstance(record, dict)]
+        return [time for time in times if time]
 
 
 class _Reader:
@@ -197,11 +232,11 @@ class _Reader:
         self._state = state
         self._position_prefix = f"{state.file_stem}:"
         self._unread: dict[bytes, int] = {}
-        self._line_start = 0
-        self._times_in_line: list[str] = []
-        if not state.first_timestamp:
-            state.first_timestamp = self._first_time()
-        self.calls = CallRecorder(state, project_of=project_of, device=device, time_before=self._time_before)
+        self._times = _Times(self._lines, text=self._text, state=state)
+        if not state.first_timestamp and not state.encoding_problem:
+            state.first_timestamp = self._times.first()
+        # The recorder must not hold the reader: a cycle would keep the caller's buffer until a garbage collection.
+        self.calls = CallRecorder(state, project_of=project_of, device=device, time_before=self._times.before)
 
     def read(self) -> None:
         """Reads every line and moves the state on."""
@@ -214,11 +249,12 @@ class _Reader:
         end_of_lines = self._walk()
         for kind, number in self._unread.items():
             self._state.count_lines(kind.decode("utf-8", "replace"), number)
-        self._state.last_timestamp = self._last_time_above(end_of_lines)
+        self._state.last_timestamp = self._times.last_above(end_of_lines)
 
     def _walk(self) -> int:
         """Takes or passes over each line; answers where the line after the last one would start."""
-        find, size, lines, take = self._text.find, len(self._lines), self._lines, self.calls.take
+        find, lines, take, times = self._text.find, self._lines, self.calls.take, self._times
+        size = len(lines)
         start, usage_at = 0, -1
         while start < size:
             end = find(_NEWLINE, start)
@@ -236,7 +272,7 @@ class _Reader:
                 except _REFUSED:
                     line = _NO_LINE
                 if line.type == "assistant":
-                    self._line_start = start
+                    times.line_start = start
                     take(line, self._position(start))
                 else:
                     self._take_line_by_type(start, end)
@@ -249,12 +285,12 @@ class _Reader:
         In front of the type nothing may open and nothing be escaped: then the name found is the line's own. A line that
         hides its type is decoded, and so is one whose type matters even so.
         """
-        find = self._text.find
-        named_at = find(_TYPE_KEY, start, end)
-        if named_at > 0 and self._lines[start] == _OPENING_BRACE:
+        text = self._text
+        named_at = text.find(_TYPE_KEY, start, end)
+        if named_at >= 0 and self._lines[start] == _OPENING_BRACE:
             named_at += len(_TYPE_KEY)
-            named_until = find(_QUOTE, named_at, end)
-            if not 0 <= self._text.find_first_of(_OPENING_OR_ESCAPING, start + 1, end) < named_until:
+            named_until = text.find(_QUOTE, named_at, end)
+            if named_until >= 0 and text.find_first_of(_OPENING_OR_ESCAPING, start + 1, named_until) < 0:
                 kind = self._lines[named_at:named_until].tobytes()
                 if kind not in _READ_ALWAYS:
                     self._unread[kind] = self._unread.get(kind, 0) + 1
@@ -264,7 +300,7 @@ class _Reader:
     def _take_line_by_type(self, start: int, end: int) -> None:
         """Takes a line after a look at its type alone, since other types may use the same names for other things."""
         raw, position = self._lines[start:end], self._position(start)
-        self._line_start = start
+        self._times.line_start = start
         try:
             kind = _decode_kind(raw).type
             if kind == "assistant":
@@ -288,14 +324,14 @@ class _Reader:
             place = f"{position}+{index}" if index else position
             if isinstance(record, dict):
                 self._take_record(record, place)
-                self._times_in_line.append(utc_time(text_of(record, "timestamp")))
+                self._times.earlier_in_line.append(utc_time(text_of(record, "timestamp")))
             elif not isinstance(record, Damaged):
                 self._state.count_lines(_NOT_AN_OBJECT)
             elif _is_sign_of_call(record.text):
                 self.calls.reject(place, "not_json")
             else:
                 self._state.count_lines(_NOT_JSON)
-        self._times_in_line.clear()
+        self._times.earlier_in_line.clear()
 
     def _take_record(self, record: dict[str, object], position: str) -> None:
         kind = text_of(record, "type")
@@ -327,62 +363,11 @@ class _Reader:
 
     def _take_cost_state(self, line: CostStateLine, position: str) -> None:
         self._state.count_lines("cost-state")
-        for model, total in (line.model_usage or {}).items():
-            self.reported_totals.append(
-                ReportedTotal(
-                    session_id=line.session_id or self._state.file_session_id,
-                    model=model,
-                    input_tokens=total.input_tokens or 0,
-                    output_tokens=total.output_tokens or 0,
-                    cache_creation_tokens=total.cache_creation_input_tokens or 0,
-                    cache_read_tokens=total.cache_read_input_tokens or 0,
-                    web_search_requests=total.web_search_requests or 0,
-                    cost_usd=usable_cost(total.cost_usd) or Decimal(0),
-                    has_unknown_model_cost=line.has_unknown_model_cost is True,
-                    position=position,
-                )
-            )
+        session_id = line.session_id or self._state.file_session_id
+        self.reported_totals += totals_of(line, session_id=session_id, position=position)
 
     def _position(self, start: int) -> str:
         return f"{self._position_prefix}{self._offset + start}"
-
-    def _time_before(self) -> str:
-        """The time of the record before the one being read, '' if the file has named none yet."""
-        times = [time for time in self._times_in_line if time]
-        return times[-1] if times else self._last_time_above(self._line_start)
-
-    def _last_time_above(self, start: int) -> str:
-        """The time of the nearest record above a line start, looked up when needed, since most lines stay unread."""
-        while start > 0:
-            end = start - 1
-            start = self._text.rfind(_NEWLINE, 0, end) + 1
-            times = self._times(start, end) if end - start <= _MAX_TIMED_LINE_BYTES else []
-            if times:
-                return times[-1]
-        return self._state.last_timestamp
-
-    def _first_time(self) -> str:
-        """The first time that a line names, '' if none does."""
-        start, size = 0, len(self._lines)
-        while start < size:
-            end = self._text.find(_NEWLINE, start)
-            if end < 0:
-                end = size
-            times = self._times(start, end)
-            if times:
-                return times[0]
-            start = end + 1
-        return ""
-
-    def _times(self, start: int, end: int) -> list[str]:
-        """The usable times of the records of one line."""
-        raw = self._lines[start:end]
-        try:
-            times = [utc_time(_decode_stamp(raw).timestamp)]
-        except _REFUSED:
-            records = decode_records(bytes(raw), is_record=_is_line)
-            times = [utc_time(text_of(record, "timestamp")) for record in records if isinstance(record, dict)]
-        return [time for time in times if time]
 
 
 def _is_line(record: dict[str, object]) -> bool:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from tallystick.observation import ORIGIN_MAIN_LINE, ORIGIN_PROGRESS_MIRROR, ORIGIN_SIDECHAIN_LINE, Observation
-from tallystick.sources.claude_code_lines import CacheCreation, Iteration, Line, Mended, Message, Usage
+from tallystick.sources.claude_code_lines import CacheCreation, Iteration, Line, Mended, Message, Usage, usable_cost
 
 SOURCE: Final = "claude-code"
 
@@ -24,8 +23,6 @@ AGENT_ERROR: Final = "(assistant error)"
 
 # What the first event of a stream says of the output, before any of it is known.
 _MAX_PLACEHOLDER_TOKENS: Final = 8
-# A cost beyond all sense must not cost the call its tokens.
-_MAX_COST_EXPONENT: Final = 30
 _MAX_NAMES: Final = 200
 _MAX_NAME_CHARS: Final = 60
 
@@ -295,8 +292,10 @@ def utc_time(timestamp: str | None) -> str:
 
     A time without an offset is none: nobody can say which instant it means.
     """
+    if timestamp is None or _is_exact_time(timestamp):
+        return timestamp or ""
     try:
-        instant = datetime.fromisoformat((timestamp or "").upper())
+        instant = datetime.fromisoformat(timestamp.upper())
         if instant.tzinfo is None:
             return ""
         instant = instant.astimezone(UTC)
@@ -329,13 +328,6 @@ def thinking_tokens(usage: Usage, output_tokens: int) -> int:
     """How many output tokens are thinking; a line written while streaming may know more of it than of the output."""
     details = usage.output_tokens_details
     return 0 if details is None else min(details.thinking_tokens or 0, output_tokens)
-
-
-def usable_cost(cost_usd: Decimal | None) -> Decimal | None:
-    """The cost if Postgres can hold it."""
-    if cost_usd is None or not cost_usd.is_finite() or abs(cost_usd.adjusted()) > _MAX_COST_EXPONENT:
-        return None
-    return cost_usd
 
 
 def provider_of(model: str) -> str:

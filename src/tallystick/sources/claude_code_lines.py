@@ -7,7 +7,7 @@ in the order in which current versions write them, because msgspec looks for the
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,9 @@ from tallystick.sources.json_lines import INT64_MAX, INT64_MIN, NotFinite, stora
 
 # What JSON null stands for is the same as an absent member: nothing counted.
 Count = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)] | None
+
+# A cost beyond all sense must not cost the call its tokens.
+_MAX_COST_EXPONENT: Final = 30
 
 
 class CacheCreation(msgspec.Struct, gc=False):
@@ -122,6 +125,21 @@ class CostStateLine(msgspec.Struct, gc=False, rename="camel"):
     has_unknown_model_cost: bool | None = None
 
 
+class ReportedTotal(NamedTuple):
+    """What the agent says a session used of one model so far, resumed parts and calls without a line included."""
+
+    session_id: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    web_search_requests: int
+    cost_usd: Decimal
+    has_unknown_model_cost: bool
+    position: str
+
+
 class Mended(NamedTuple):
     """A line that the strict decoder refused, as far as it can be used.
 
@@ -177,6 +195,32 @@ def mend_cost_state(record: dict[str, object]) -> CostStateLine:
         model_usage=model_usage,
         has_unknown_model_cost=_truth(record, "hasUnknownModelCost"),
     )
+
+
+def totals_of(line: CostStateLine, *, session_id: str, position: str) -> list[ReportedTotal]:
+    """The agent's books, one entry for each model."""
+    return [
+        ReportedTotal(
+            session_id=session_id,
+            model=model,
+            input_tokens=total.input_tokens or 0,
+            output_tokens=total.output_tokens or 0,
+            cache_creation_tokens=total.cache_creation_input_tokens or 0,
+            cache_read_tokens=total.cache_read_input_tokens or 0,
+            web_search_requests=total.web_search_requests or 0,
+            cost_usd=usable_cost(total.cost_usd) or Decimal(0),
+            has_unknown_model_cost=line.has_unknown_model_cost is True,
+            position=position,
+        )
+        for model, total in (line.model_usage or {}).items()
+    ]
+
+
+def usable_cost(cost_usd: Decimal | None) -> Decimal | None:
+    """The cost if Postgres can hold it."""
+    if cost_usd is None or not cost_usd.is_finite() or abs(cost_usd.adjusted()) > _MAX_COST_EXPONENT:
+        return None
+    return cost_usd
 
 
 class _Mender:

@@ -300,3 +300,5 @@ comment on table public.token_usage_prices is
   'Dated rates, appended and never changed; user_id null is everybody''s. US dollars per million tokens.';
 create index prices_by_model on public.token_usage_prices (provider, model, valid_from desc, price_id desc);
 comment on index public.prices_by_model is 'The price in force for a model at a time.';
+create index prices_of_user on public.token_usage_prices (user_id, provider, model) where user_id is not null;
+comment on index public.prices_of_user is 'Whether a user has prices of the own, and which.';

@@ -190,10 +190,11 @@ returns text[]
 language sql
 immutable
 as $$
-  select case when p_flags = '{}' then p_flags else array(
-    select distinct f collate "C" from unnest(p_flags) as f
-    where f not in ('time_inherited', 'clock_skew', 'implausible') order by 1
-  ) end
+  select case
+    when p_flags && '{time_inherited,clock_skew,implausible}'
+    then array_remove(array_remove(array_remove(p_flags, 'time_inherited'), 'clock_skew'), 'implausible')
+    else p_flags
+  end
 $$;
 comment on function tallystick.amount_flags(text[]) is 'The flags that go with the counts.';
 
@@ -211,16 +212,16 @@ create function tallystick.event_flags(
 )
 returns text[]
 language sql
-immutable
+stable
 as $$
   select case
     when p_amount_flags = '{}' and p_place_flags = '{}' and p_most_tokens <= 50000000
-      and p_occurred_at between '2023-01-01 00:00:00+00' and p_now + interval '24 hours'
+      and p_occurred_at between '2023-01-01Z' and p_now + interval '1 day'
     then '{}'::text[]
     else tallystick.amount_flags(p_amount_flags) || tallystick.place_flags(p_place_flags)
       || case when p_most_tokens > 50000000 then '{implausible}'::text[] else '{}'::text[] end
       || case
-        when p_occurred_at between '2023-01-01 00:00:00+00' and p_now + interval '24 hours' then '{}'::text[]
+        when p_occurred_at between '2023-01-01Z' and p_now + interval '1 day' then '{}'::text[]
         else '{clock_skew}'::text[]
       end
   end

@@ -22,8 +22,12 @@ comment on type tallystick.usage_move is
   'What one batch adds to, or takes from, one row of token_usage_by_session_day.';
 
 -- The only writer of the totals. MERGE, because an upsert would hold the difference itself against the CHECKs. Days go
--- first: their session count needs token_usage_by_session_day as it was. The settings keep every look-up on the key:
--- the plans are made while the tables may still be empty, and live as long as the connection.
+-- first: their session count needs token_usage_by_session_day as it was.
+--
+-- The rows that stand are looked up one by one on their key, in a lateral query that cannot be planned any other way, and
+-- are then met by their place (ctid): the plans are made while the tables may still be empty and live as long as the
+-- connection, and a join on the key then reads all rows of a user for each difference. The account is locked, so that no
+-- row moves between the two.
 create function tallystick.move_totals(p_user_id uuid, p_moves tallystick.usage_move[])
 returns void
 language plpgsql
@@ -55,10 +59,14 @@ begin
       sum(m.output_tokens) as output_tokens, sum(m.thinking_tokens) as thinking_tokens,
       sum(m.cache_creation_tokens) as cache_creation_tokens, sum(m.cache_read_tokens) as cache_read_tokens,
       sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd,
-      (select c.moved from session_count as c where c.usage_date = m.usage_date) as session_count
+      (select c.moved from session_count as c where c.usage_date = m.usage_date) as session_count,
+      (
+        select d.ctid from public.token_usage_daily as d
+        where d.user_id = p_user_id and d.usage_date = m.usage_date
+      ) as place
     from unnest(p_moves) as m group by m.usage_date
   ) as m
-  on t.user_id = p_user_id and t.usage_date = m.usage_date
+  on t.ctid = m.place
   when matched and t.daily_event_count + m.event_count = 0 then delete
   when matched then update set
     daily_input_tokens = t.daily_input_tokens + m.input_tokens,
@@ -86,11 +94,15 @@ begin
       sum(m.input_tokens) as input_tokens, sum(m.output_tokens) as output_tokens,
       sum(m.thinking_tokens) as thinking_tokens, sum(m.cache_creation_tokens) as cache_creation_tokens,
       sum(m.cache_read_tokens) as cache_read_tokens, sum(m.web_search_requests) as web_search_requests,
-      sum(m.cost_usd) as cost_usd
+      sum(m.cost_usd) as cost_usd,
+      (
+        select d.ctid from public.token_usage_by_day as d
+        where d.user_id = p_user_id and d.usage_date = m.usage_date and d.source = m.source
+          and d.project = m.project and d.model = m.model
+      ) as place
     from unnest(p_moves) as m group by m.usage_date, m.source, m.project, m.model
   ) as m
-  on t.user_id = p_user_id and t.usage_date = m.usage_date and t.source = m.source and t.project = m.project
-    and t.model = m.model
+  on t.ctid = m.place
   when matched and t.event_count + m.event_count = 0 then delete
   when matched then update set
     event_count = t.event_count + m.event_count,
@@ -110,9 +122,15 @@ begin
   );
 
   merge into public.token_usage_by_session_day as t
-  using unnest(p_moves) as m
-  on t.user_id = p_user_id and t.usage_date = m.usage_date and t.source = m.source
-    and t.session_id = m.session_id and t.project = m.project and t.model = m.model
+  using (
+    select m.*, (
+        select d.ctid from public.token_usage_by_session_day as d
+        where d.user_id = p_user_id and d.usage_date = m.usage_date and d.source = m.source
+          and d.session_id = m.session_id and d.project = m.project and d.model = m.model
+      ) as place
+    from unnest(p_moves) as m
+  ) as m
+  on t.ctid = m.place
   when matched and t.event_count + m.event_count = 0 then delete
   when matched then update set
     event_count = t.event_count + m.event_count,
@@ -134,7 +152,10 @@ begin
   -- when a session began and ended, and its latest model, project and device, cannot move by a difference
   merge into public.token_usage_sessions as t
   using (
-    select s.*, first.occurred_at as first_at, latest.*
+    select s.*, first.occurred_at as first_at, latest.*, (
+        select d.ctid from public.token_usage_sessions as d
+        where d.user_id = p_user_id and d.source = s.source and d.session_id = s.session_id
+      ) as place
     from (
       select m.source, m.session_id, sum(m.event_count) as event_count, sum(m.message_count) as message_count,
         sum(m.unpriced_message_count) as unpriced_message_count, sum(m.input_tokens) as input_tokens,
@@ -154,7 +175,7 @@ begin
       order by e.occurred_at desc, e.event_key desc limit 1
     ) as latest on true
   ) as m
-  on t.user_id = p_user_id and t.source = m.source and t.session_id = m.session_id
+  on t.ctid = m.place
   when matched and t.event_count + m.event_count = 0 then delete
   when matched then update set
     input_tokens = t.input_tokens + m.input_tokens,
@@ -207,10 +228,20 @@ begin
   if p_reason = 'forgotten' then
     delete from public.token_usage_event_versions as v
     using unnest(p_changes) as c
-    where v.user_id = p_user_id and v.event_key = (c.old_event).event_key;
+    cross join lateral (
+      select o.ctid from public.token_usage_event_versions as o
+      where o.user_id = p_user_id and o.event_key = (c.old_event).event_key
+      offset 0
+    ) as place
+    where v.ctid = place.ctid;
     delete from public.token_usage_events as e
     using unnest(p_changes) as c
-    where e.user_id = p_user_id and e.event_key = (c.old_event).event_key;
+    cross join lateral (
+      select o.ctid from public.token_usage_events as o
+      where o.user_id = p_user_id and o.event_key = (c.old_event).event_key
+      offset 0
+    ) as place
+    where e.ctid = place.ctid;
   else
     insert into public.token_usage_event_versions
     select p_user_id, (c.old_event).event_key, coalesce(v.version, 0) + 1, tallystick.current_time(), p_reason,
@@ -239,8 +270,14 @@ begin
       price_id = (n.e).price_id, reported_cost_usd = (n.e).reported_cost_usd, flags = (n.e).flags,
       is_final = (n.e).is_final, origin_rank = (n.e).origin_rank, place_order = (n.e).place_order,
       is_corrected = (n.e).is_corrected
-    from (select c.new_event as e from unnest(p_changes) as c) as n
-    where e.user_id = p_user_id and e.event_key = (n.e).event_key;
+    from (
+      select c.new_event as e, (
+          select o.ctid from public.token_usage_events as o
+          where o.user_id = p_user_id and o.event_key = (c.old_event).event_key
+        ) as place
+      from unnest(p_changes) as c
+    ) as n
+    where e.ctid = n.place;
   end if;
 
   with state as (

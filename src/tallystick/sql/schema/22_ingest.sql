@@ -148,7 +148,10 @@ begin
     )::tallystick.event_change)
     into v_changes
   from unnest(p_observations) as o
-  join public.token_usage_events as e on e.user_id = p_user_id and e.event_key = o.event_key
+  cross join lateral (
+    select k.ctid from public.token_usage_events as k where k.user_id = p_user_id and k.event_key = o.event_key offset 0
+  ) as place
+  join public.token_usage_events as e on e.ctid = place.ctid
   where not e.is_corrected and (
     tallystick.how_much(o) > tallystick.how_much(e) or tallystick.when_and_where(o) < tallystick.when_and_where(e)
   );

@@ -1,0 +1,20 @@
+"""Waiting for what another session does, seen in the server's own views."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+LIMIT_S = 60.0
+
+
+def wait_for(connection: psycopg.Connection[Any], query: str, arguments: Sequence[object] = ()) -> None:
+    """Ask until the answer is true; each asking is a round trip, so this is no busy loop of our own."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        if connection.execute(query.encode(), arguments).fetchone() == (True,):
+            return
+    raise AssertionError(f"this never came true: {query}")

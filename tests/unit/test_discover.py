@@ -1,0 +1,205 @@
+"""Finding transcripts: real folders with links, loops, double roots and what cannot be read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tallystick.collector.discover import discover, discover_paths
+from tallystick.errors import ConfigError
+
+NOBODY = 65534
+
+
+def make_transcript(path: Path, text: str = "{}\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def found(*config_dirs: Path) -> list[str]:
+    return sorted(file.path for file in discover(config_dirs).files)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights, where the tests have them."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may enter, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in folder.rglob("*"):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_every_transcript_below_projects_is_found(tmp_path: Path) -> None:
+    expected = [
+        make_transcript(tmp_path / "projects" / place)
+        for place in ("-a/one.jsonl", "-a/one/subagents/agent-1.jsonl", "-a/one/subagents/workflows/w/agent-2.jsonl")
+    ]
+    for other in ("projects/-a/notes.txt", "projects/-a/one/subagents/agent-1.meta.json", "history.jsonl"):
+        make_transcript(tmp_path / other)
+    assert found(tmp_path) == sorted(map(str, expected))
+
+
+def test_a_file_is_described_as_it_stands(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "projects" / "-a" / "one.jsonl", "12345")
+    (file,) = discover([tmp_path]).files
+    status = path.stat()
+    assert file[1:] == (status.st_dev, status.st_ino, 5, status.st_mtime_ns)
+
+
+def test_a_root_may_itself_be_the_projects_folder(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "projects" / "-a" / "one.jsonl")
+    assert found(tmp_path / "projects") == [str(path)]
+
+
+def test_a_root_that_does_not_exist_is_no_problem(tmp_path: Path) -> None:
+    assert discover([tmp_path / "nowhere"]) == ([], [])
+
+
+def test_two_roots_that_are_the_same_give_each_file_once(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "claude" / "projects" / "-a" / "one.jsonl")
+    (tmp_path / "other").symlink_to(tmp_path / "claude")
+    assert found(tmp_path / "claude", tmp_path / "claude" / "projects", tmp_path / "other") == [str(path)]
+
+
+def test_a_root_inside_another_gives_each_file_once(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "projects" / "-a" / "projects" / "one.jsonl")
+    assert found(tmp_path, tmp_path / "projects" / "-a") == [str(path)]
+
+
+def test_links_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "projects" / "-a" / "one.jsonl")
+    (path.parent / "up").symlink_to(tmp_path / "projects")
+    (path.parent / "itself").symlink_to("itself")
+    (path.parent / "there").symlink_to("back")
+    (path.parent / "back").symlink_to("there")
+    assert found(tmp_path) == [str(path)]
+
+
+def test_a_linked_file_and_a_linked_folder_are_found_by_their_real_paths(tmp_path: Path) -> None:
+    file = make_transcript(tmp_path / "elsewhere" / "one.jsonl")
+    folder_file = make_transcript(tmp_path / "folder" / "two.jsonl")
+    (tmp_path / "projects").mkdir()
+    (tmp_path / "projects" / "link.jsonl").symlink_to(file)
+    (tmp_path / "projects" / "again.jsonl").symlink_to(file)
+    (tmp_path / "projects" / "linked").symlink_to(folder_file.parent)
+    assert found(tmp_path) == sorted(map(str, (file, folder_file)))
+
+
+def test_two_names_of_one_file_are_one_file_under_the_lesser_name(tmp_path: Path) -> None:
+    second = make_transcript(tmp_path / "projects" / "-b" / "one.jsonl")
+    first = tmp_path / "projects" / "-a" / "one.jsonl"
+    first.parent.mkdir()
+    first.hardlink_to(second)
+    assert found(tmp_path) == [str(first)]
+
+
+def test_what_only_looks_like_a_transcript_is_left_alone(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "projects" / "folder.jsonl" / "one.jsonl")
+    os.mkfifo(tmp_path / "projects" / "pipe.jsonl")
+    assert found(tmp_path) == [str(path)]
+
+
+def test_a_dangling_link_is_reported_and_the_rest_is_found(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "projects" / "one.jsonl")
+    link = tmp_path / "projects" / "gone.jsonl"
+    link.symlink_to(tmp_path / "nowhere")
+    discovery = discover([tmp_path])
+    assert [file.path for file in discovery.files] == [str(path)]
+    assert discovery.problems == [(str(link), "No such file or directory")]
+
+
+def test_a_folder_that_may_not_be_listed_is_reported_and_the_rest_is_found(public_folder: Path) -> None:
+    path = make_transcript(public_folder / "projects" / "-a" / "one.jsonl")
+    closed = make_transcript(public_folder / "projects" / "-b" / "two.jsonl").parent
+    closed.chmod(0)
+    with as_nobody():
+        discovery = discover([public_folder])
+    assert [file.path for file in discovery.files] == [str(path)]
+    assert discovery.problems == [(str(closed), "Permission denied")]
+
+
+def test_a_folder_that_vanishes_while_the_others_are_listed_is_reported(tmp_path: Path) -> None:
+    folders = [make_transcript(tmp_path / "projects" / name / "one.jsonl").parent for name in ("-a", "-b", "-c")]
+    listed: list[Path] = []
+
+    def vanish(event: str, arguments: tuple[object, ...]) -> None:
+        # an audit hook stays for ever, so it must do nothing in any other test
+        if event == "os.scandir" and not listed and arguments[0] in map(str, folders):
+            listed.append(Path(str(arguments[0])))
+            for folder in folders:
+                if folder not in listed:
+                    (folder / "one.jsonl").unlink()
+                    folder.rmdir()
+
+    sys.addaudithook(vanish)
+    discovery = discover([tmp_path])
+    assert [Path(file.path).parent for file in discovery.files] == listed
+    gone = sorted(str(folder) for folder in folders if folder not in listed)
+    assert sorted(discovery.problems) == [(folder, "No such file or directory") for folder in gone]
+
+
+def test_a_file_that_somebody_names_needs_no_suffix(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "saved.txt")
+    assert [file.path for file in discover_paths([path]).files] == [str(path)]
+
+
+def test_a_folder_that_somebody_names_is_searched_whole_unless_it_has_projects(tmp_path: Path) -> None:
+    plain = make_transcript(tmp_path / "plain" / "deep" / "one.jsonl")
+    make_transcript(tmp_path / "claude" / "history.jsonl")
+    inside = make_transcript(tmp_path / "claude" / "projects" / "-a" / "two.jsonl")
+    files = discover_paths([tmp_path / "plain", tmp_path / "claude", plain]).files
+    assert sorted(file.path for file in files) == sorted(map(str, (plain, inside)))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nul\0byte"])
+def test_a_path_that_cannot_be_looked_at_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        discover_paths([tmp_path / name])
+
+
+def test_a_path_that_is_neither_file_nor_folder_is_one_clear_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="neither file nor folder"):
+        discover_paths([tmp_path / "pipe"])
+
+
+@pytest.mark.parametrize(
+    ("place", "below"),
+    [
+        ("home/.claude/projects/-a/one.jsonl", "-a/one.jsonl"),
+        ("projects/x/.claude/projects/-a/one/subagents/agent-1.jsonl", "-a/one/subagents/agent-1.jsonl"),
+    ],
+)
+def test_a_file_is_told_from_the_last_projects_folder(tmp_path: Path, place: str, below: str) -> None:
+    (file,) = discover_paths([make_transcript(tmp_path / place)]).files
+    assert file.path_below_projects == below
+
+
+def test_a_name_that_is_not_utf_8_is_found(tmp_path: Path) -> None:
+    folder = make_transcript(tmp_path / "projects" / "-a" / "one.jsonl").parent
+    with open(os.fsencode(folder) + b"/\xff.jsonl", "wb"):  # noqa: PTH123 -- a Path cannot be made of such bytes
+        pass
+    assert len(found(tmp_path)) == 2
