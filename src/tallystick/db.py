@@ -1,4 +1,4 @@
-"""One connection to Postgres: transactions, rows as our classes, errors as ours. The only module that imports psycopg."""
+"""One connection to Postgres: transactions, rows as our classes, errors as ours. Alone imports psycopg."""
 
 from __future__ import annotations
 

@@ -27,9 +27,11 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
         return  # another first client was quicker
     if os.geteuid() == 0:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        os.fchmod(descriptor, mode)
-        _give_to_owner_of(folder.parent, descriptor)
-        os.close(descriptor)
+        try:
+            os.fchmod(descriptor, mode)
+            _give_to_owner_of(folder.parent, descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_text(path: Path) -> str:

@@ -25,9 +25,7 @@ from tests.sql.report_oracle import (
 Connection = psycopg.Connection[Any]
 
 ACCOUNT_ZONE = "Europe/Berlin"
-many_examples = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+many_examples = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def set_now(db: Connection, now: datetime) -> None:

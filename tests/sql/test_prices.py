@@ -54,23 +54,14 @@ def cost(db: Db, call: Call, *, user_id: uuid.UUID | None = None) -> Decimal | N
     return None if row is None else row[0]
 
 
-def add(db: Db, *prices: dict[str, Any], user_id: uuid.UUID | None = ALICE) -> dict[str, int]:
-    row = db.execute("select public.add_token_prices(%s::jsonb, %s)", [json.dumps(prices), user_id]).fetchone()
-    assert row is not None
-    receipt: dict[str, int] = row[0]
-    return receipt
+def add(db: Db, *prices: dict[str, Any], user_id: uuid.UUID | None = ALICE) -> None:
+    db.execute("select public.add_token_prices(%s::jsonb, %s)", [json.dumps(prices), user_id])
 
 
 def price(model: str, rate: str, *, valid_from: str = "1970-01-01", **members: Any) -> dict[str, Any]:
     """A price of one rate for every kind of token."""
-    return {
-        "provider": "anthropic",
-        "model": model,
-        "valid_from": valid_from,
-        "input_usd_per_mtok": rate,
-        "output_usd_per_mtok": rate,
-        **members,
-    }
+    rates = {"input_usd_per_mtok": rate, "output_usd_per_mtok": rate}
+    return {"provider": "anthropic", "model": model, "valid_from": valid_from, **rates, **members}
 
 
 # Calls that were sent through Claude Code 2.1.330 and the cost that it wrote down, where the published price is another
@@ -277,10 +268,9 @@ def test_a_name_that_ends_in_fast_means_the_fast_speed_where_nobody_lists_it(db:
 
 
 def test_without_a_provider_a_name_that_two_makers_list_is_nobodys(db: Db) -> None:
-    listed = {"valid_from": "1970-01-01", "model": "twin", "input_usd_per_mtok": "1", "output_usd_per_mtok": "1"}
-    add(db, {"provider": "openai", **listed}, user_id=None)
+    add(db, price("twin", "1", provider="openai"), user_id=None)
     assert cost(db, Call("twin", "")) == Decimal("0.002")
-    add(db, {"provider": "google", **listed}, user_id=None)
+    add(db, price("twin", "1", provider="google"), user_id=None)
     assert cost(db, Call("twin", "")) is None
     assert cost(db, Call("twin", "google")) == Decimal("0.002")
 

@@ -28,6 +28,15 @@ print(server.acquire(), flush=True)
 sys.stdin.read()
 server.release()
 """
+VISITOR = """
+import sys
+from pathlib import Path
+import psycopg
+from tallystick.embedded import EmbeddedServer
+for _ in range(15):
+    with EmbeddedServer(Path(sys.argv[1]), system_dir=Path(sys.argv[2])) as url, psycopg.connect(url) as connection:
+        connection.execute("select 1")
+"""
 
 
 @pytest.fixture
@@ -69,11 +78,15 @@ def server_at(folder: Path, made_cluster: Path) -> Iterator[Callable[..., Embedd
 
 @pytest.fixture
 def client_of(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Clients that are processes: each says its URL once it has acquired, and releases when its input ends."""
+    """Clients that are processes: each says its URL once it has acquired, and releases when its input ends.
+
+    A visitor says nothing, but comes, asks and goes fifteen times.
+    """
     clients: list[subprocess.Popen[str]] = []
 
-    def start(home: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", CLIENT, str(home), str(folder / "system")]
+    def start(home: Path, *, is_visitor: bool = False) -> subprocess.Popen[str]:
+        script = VISITOR if is_visitor else CLIENT
+        command = [sys.executable, "-c", script, str(home), str(folder / "system")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         pipe = subprocess.PIPE
         clients.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment))

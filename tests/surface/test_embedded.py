@@ -21,7 +21,7 @@ from tallystick.private_files import is_locked
 IS_ROOT = os.geteuid() == 0
 WAIT_SECONDS = 30
 Make = Callable[..., EmbeddedServer]
-Client = Callable[[Path], subprocess.Popen[str]]
+Client = Callable[..., subprocess.Popen[str]]
 
 
 def url_from(client: subprocess.Popen[str]) -> str:
@@ -86,6 +86,13 @@ def test_the_last_of_two_processes_to_leave_stops_the_server(folder: Path, serve
     assert server.status().is_running
     second.communicate()
     assert (first.returncode, second.returncode) == (0, 0)
+    assert not server.status().is_running
+
+
+def test_who_comes_while_another_goes_finds_a_server(folder: Path, server_at: Make, client_of: Client) -> None:
+    server = server_at()
+    visitors = [client_of(folder / "postgres", is_visitor=True) for _ in range(3)]
+    assert [visitor.communicate()[1] for visitor in visitors] == [""] * 3
     assert not server.status().is_running
 
 

@@ -85,7 +85,7 @@ _NOT_UTF_8: Final = "(not utf-8)"
 
 # Types whose lines tell us something even without the bytes `"usage"`.
 _READ_ALWAYS: Final = (b"assistant", b"cost-state")
-_NO_LINE: Final = Line()
+_NO_LINE: Final = ProgressLine()
 
 # What a torn line must show for us to say that a call was lost with it.
 _is_sign_of_call = re.compile(r'"usage"|"(?:type|role)"\s*:\s*"assistant"').search
@@ -268,7 +268,7 @@ class _Reader:
                 self._pass_over(start, end)
             else:
                 try:
-                    line = _decode_line(lines[start:end])
+                    line: Line = _decode_line(lines[start:end])
                 except _REFUSED:
                     line = _NO_LINE
                 if line.type == "assistant":
@@ -300,20 +300,25 @@ class _Reader:
     def _take_line_by_type(self, start: int, end: int) -> None:
         """Takes a line after a look at its type alone, since other types may use the same names for other things."""
         raw, position = self._lines[start:end], self._position(start)
+        line, books = _NO_LINE, None
         self._times.line_start = start
         try:
             kind = _decode_kind(raw).type
-            if kind == "assistant":
-                self.calls.take(_decode_line(raw), position)
-            elif kind == "progress":
+            if kind in {"assistant", "progress"}:
                 line = _decode_progress(raw)
-                self._take_progress(line, None if line.data is None else line.data.message, position)
             elif kind == "cost-state":
-                self._take_cost_state(_decode_cost_state(raw), position)
-            else:
-                self._state.count_lines(_NO_TYPE if kind is None else kind)
+                books = _decode_cost_state(raw)
         except _REFUSED:
             self._take_damaged_line(bytes(raw), position)
+            return
+        if kind == "assistant":
+            self.calls.take(line, position)
+        elif kind == "progress":
+            self._take_progress(line, None if line.data is None else line.data.message, position)
+        elif books is not None:
+            self._take_cost_state(books, position)
+        else:
+            self._state.count_lines(_NO_TYPE if kind is None else kind)
 
     def _take_damaged_line(self, line: bytes, position: str) -> None:
         """Takes every record that can be had of a line, and rejects what shows that a call was lost."""

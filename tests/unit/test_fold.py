@@ -1,0 +1,247 @@
+"""Folding copies before they are sent: the winners stay the ones that the ledger would have chosen without it.
+
+The oracle below tells the winners by the orders of DESIGN.md, written down here a second time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tallystick.collector.fold import Fold
+from tallystick.observation import Observation
+
+COUNTS = ["input_tokens", "cache_creation_5m_tokens", "cache_creation_1h_tokens", "cache_read_tokens"]
+COUNTS += ["thinking_tokens", "web_search_requests", "message_count"]
+PRICE_LABELS = ["provider", "model", "service_tier", "speed", "inference_geo", "grain"]
+PLACE_LABELS = ["place_order", "source", "session_id", "project", "device", "git_branch", "agent_version"]
+LIMITS = {"event_key": 300, "session_id": 200, "project": 500, "model": 200, "place_order": 300}
+OTHER_LABELS = ["source", "provider", "device", "git_branch", "agent_version", "request_id", "service_tier", "speed"]
+OTHER_LABELS += ["inference_geo"]
+TIME_FLAGS = {"time_inherited", "clock_skew", "implausible"}
+
+
+def instant(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else time.astimezone(UTC)
+
+
+def is_rejected(o: Observation) -> bool:
+    counts = [getattr(o, name) for name in [*COUNTS, "output_tokens"]]
+    limits = LIMITS | dict.fromkeys(OTHER_LABELS, 200)
+    return (
+        o.reject_reason != ""
+        or "" in (o.source, o.event_key)
+        or instant(o.occurred_at) is None
+        or min(counts) < 0
+        or max(counts) > 10**12
+        or o.thinking_tokens > o.output_tokens
+        or (o.reported_cost_usd is not None and o.reported_cost_usd < 0)
+        or o.grain not in ("call", "turn", "session_delta", "import")
+        or any(len(getattr(o, name).encode("utf-8", "surrogatepass")) > limit for name, limit in limits.items())
+        or any("\0" in getattr(o, name) or "\ud800" in getattr(o, name) for name in limits)
+        or len(",".join(o.flags).encode()) > 200
+    )
+
+
+def how_much(o: Observation) -> tuple[Any, ...]:
+    return (
+        o.is_final,
+        o.output_tokens,
+        o.origin_rank,
+        *(getattr(o, name) for name in COUNTS),
+        *(getattr(o, name).encode() for name in PRICE_LABELS),
+        Decimal(-1) if o.reported_cost_usd is None else o.reported_cost_usd,
+        sorted(set(o.flags) - TIME_FLAGS),
+    )
+
+
+def when_and_where(o: Observation) -> tuple[Any, ...]:
+    time = instant(o.occurred_at)
+    assert time is not None
+    return (
+        time < datetime(2023, 1, 1, tzinfo=UTC),
+        time,
+        *(getattr(o, name).encode() for name in PLACE_LABELS),
+        o.is_sidechain,
+        o.request_id.encode(),
+        "time_inherited" in o.flags,
+    )
+
+
+def winners(observations: Sequence[Observation]) -> dict[str, tuple[Any, ...]]:
+    """What the ledger holds of each call, whatever the order."""
+    calls: dict[str, list[Observation]] = {}
+    for observation in observations:
+        if not is_rejected(observation):
+            calls.setdefault(observation.event_key, []).append(observation)
+    return {key: (max(map(how_much, copies)), min(map(when_and_where, copies))) for key, copies in calls.items()}
+
+
+def rejected(observations: Sequence[Observation]) -> Counter[bytes]:
+    return Counter(
+        repr(observation).encode("utf-8", "surrogatepass") for observation in filter(is_rejected, observations)
+    )
+
+
+TIMES = [
+    "2026-08-22T10:00:00.000Z",
+    "2026-08-22T10:00:00.001Z",
+    "2026-08-22T09:59:59.999Z",
+    "2026-08-31T23:00:00.000Z",
+    "2026-02-30T10:00:00.000Z",
+    "2022-12-31T23:59:59.999Z",
+    "1970-01-01T00:00:00.000Z",
+    "2026-08-22T10:00:00Z",
+    "2026-08-22T10:00:00.0005Z",
+    "2026-08-22T12:00:00.000+02:00",
+    "not a time",
+    "",
+]
+FLAGS = [(), ("not_final",), ("time_inherited",), ("time_inherited", "weak_key"), ("clock_skew",), ("x" * 201,)]
+LABEL = st.sampled_from(["", "a", "a", "a", "b", "ä", "\U0001f600", "x" * 201, "ä" * 150, "\0", "\ud800"])
+COUNT = st.sampled_from([0, 0, 0, 1, 2, -1, 10**12, 10**12 + 1])
+
+
+def mostly(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Seldom odd: with thirty members that may be, nearly every record would be."""
+    return st.integers(0, 24).flatmap(lambda number: odd if number == 0 else usual)
+
+
+OBSERVATIONS = st.builds(
+    Observation,
+    event_key=mostly(st.sampled_from(["k1", "k2"]), LABEL),
+    occurred_at=mostly(st.sampled_from(TIMES[:4]), st.sampled_from(TIMES)),
+    source=mostly(st.just("claude-code"), LABEL),
+    **{name: mostly(st.just("a"), LABEL) for name in [*PRICE_LABELS[:-1], *PLACE_LABELS[2:], "request_id"]},
+    place_order=mostly(st.just("p"), LABEL),
+    grain=mostly(st.just("call"), st.sampled_from(["turn", "nonsense"])),
+    is_sidechain=mostly(st.just(False), st.booleans()),
+    **{name: mostly(st.just(0), COUNT) for name in COUNTS},
+    output_tokens=mostly(st.sampled_from([1, 2]), COUNT),
+    reported_cost_usd=mostly(st.none(), st.sampled_from([Decimal("0.5"), Decimal(-1)])),
+    is_final=st.booleans(),
+    origin_rank=mostly(st.just(2), st.sampled_from([0, 1])),
+    flags=mostly(st.just(()), st.sampled_from(FLAGS)),
+    position=st.sampled_from(["f:1", "f:2"]),
+    reject_reason=mostly(st.just(""), st.just("not_json")),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(st.lists(OBSERVATIONS, max_size=7), max_size=3))
+def test_folding_changes_no_winner_and_loses_no_record(batches: list[list[Observation]]) -> None:
+    fold = Fold()
+    received = [observation for batch in batches for observation in batch]
+    sent: list[Observation] = []
+    folded = 0
+    for batch in batches:
+        fold.add(batch)
+        folded += fold.folded
+        sent += fold.take_all()
+    assert winners(sent) == winners(received)
+    assert rejected(sent) == rejected(received)
+    assert len(sent) + folded == len(received)
+
+
+def call(**members: Any) -> Observation:
+    usual: dict[str, Any] = {
+        "event_key": "anthropic:msg_1",
+        "occurred_at": "2026-08-22T10:00:00.000Z",
+        "source": "claude-code",
+        "model": "claude-x",
+        "session_id": "s",
+        "output_tokens": 5,
+        "place_order": "p",
+    }
+    return Observation(**usual | members)
+
+
+def folded(*observations: Observation) -> list[Observation]:
+    fold = Fold()
+    fold.add(observations)
+    return fold.take_all()
+
+
+def test_copies_written_while_a_call_streams_become_one() -> None:
+    begun = call(output_tokens=1, flags=("not_final",), position="f:0")
+    more = call(output_tokens=40, occurred_at="2026-08-22T10:00:01.000Z", position="f:1")
+    done = call(output_tokens=90, occurred_at="2026-08-22T10:00:02.000Z", is_final=True, position="f:2")
+    assert folded(begun, more, done) == [call(output_tokens=90, is_final=True, position="f:0")]
+
+
+def test_equal_copies_become_one() -> None:
+    assert folded(call(), call(position="f:9"), call()) == [call()]
+
+
+def test_the_flags_go_with_what_they_are_about() -> None:
+    early = call(flags=("time_inherited", "not_final"), output_tokens=1)
+    late = call(flags=("coerced", "clock_skew"), occurred_at="2026-08-22T10:00:01.000Z")
+    (one,) = folded(early, late)
+    assert set(one.flags) == {"coerced", "time_inherited"}
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        call(input_tokens=1),
+        call(model="claude-y"),
+        call(flags=("weak_key",)),
+        call(session_id="t"),
+        call(request_id="r"),
+        call(is_sidechain=True),
+        call(reported_cost_usd=Decimal(1), output_tokens=6),
+        call(output_tokens=6, occurred_at="2022-12-31T23:59:59.999Z"),
+        call(output_tokens=6, occurred_at="2026-08-22T10:00:00Z"),
+        call(output_tokens=-6),
+        call(output_tokens=6, thinking_tokens=7),
+        call(output_tokens=6, git_branch="x" * 201),
+        call(output_tokens=6, git_branch="\ud83d"),
+    ],
+)
+def test_a_copy_that_leaves_a_doubt_is_sent_as_it_is(copy: Observation) -> None:
+    assert folded(call(), copy) == [call(), copy]
+    assert folded(copy, call()) == [copy, call()]
+
+
+def test_rejected_records_are_all_sent() -> None:
+    rejects = [Observation(source="claude-code", position=f"f:{number}", reject_reason="no_key") for number in range(3)]
+    assert folded(*rejects) == rejects
+
+
+def test_labels_that_are_not_ascii_fold_too() -> None:
+    assert folded(call(project="/home/jürgen/仕事"), call(project="/home/jürgen/仕事")) == [
+        call(project="/home/jürgen/仕事")
+    ]
+
+
+def test_what_was_taken_is_held_no_longer() -> None:
+    fold = Fold()
+    fold.add([call(), call()])
+    assert (len(fold), fold.folded) == (1, 1)
+    assert fold.take_all() == [call()]
+    assert (len(fold), fold.folded, fold.take_all()) == (0, 0, [])
+
+
+def test_the_members_of_both_questions_are_all_the_members() -> None:
+    """A member added to the observation must be given to one of the two, or a fold would lose it."""
+    amount = {"output_tokens", "is_final", "origin_rank", "reported_cost_usd", *COUNTS, *PRICE_LABELS}
+    place = {"occurred_at", "is_sidechain", "request_id", *PLACE_LABELS}
+    rest = {"event_key", "flags", "position", "reject_reason"}
+    assert amount | place | rest == set(msgspec.structs.asdict(call()))
+    late = call(**dict.fromkeys(sorted(place - {"occurred_at", "is_sidechain"}), "late"), occurred_at=TIMES[3])
+    one_sided = msgspec.structs.replace(late, output_tokens=9, is_sidechain=True, model="better")
+    (one,) = folded(call(), one_sided)
+    assert {name: getattr(one, name) for name in place} == {name: getattr(call(), name) for name in place}
+    assert {name: getattr(one, name) for name in amount} == {name: getattr(one_sided, name) for name in amount}
