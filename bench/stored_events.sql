@@ -68,7 +68,8 @@ begin
   for v_number in 1 .. p_call_count loop
     v_events := json_build_array(json_build_object(
       'event_key', 'anthropic:msg_02' || substr(md5(p_call_count || 'single' || v_number), 1, 22),
-      'occurred_at', '2026-11-19T12:00:00.000Z', 'source', 'claude-code', 'provider', 'anthropic',
+      'occurred_at', to_char(timestamp '2026-11-19 12:00:00' + interval '1 second' * v_number,
+        'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'source', 'claude-code', 'provider', 'anthropic',
       'model', 'claude-opus-4-6', 'session_id', 'live-session', 'project', '/home/dev/work/project-1',
       'device', 'laptop', 'git_branch', 'main', 'agent_version', '2.1.280', 'request_id', 'req_' || v_number,
       'input_tokens', 4, 'cache_creation_1h_tokens', 900, 'cache_read_tokens', 60000, 'output_tokens', 300,

@@ -5,6 +5,7 @@
         clients/<pid>-*      one file per client, locked for as long as that client lives
         mutex                locked while anybody enters, leaves, starts or stops
         server.alive         locked by the server and its children for as long as one of them lives
+        made-for             the data folder that was asked for, which is not always this one
         keep-up              the mark that the last client to leave does not stop the server
         socket/              where the server listens; `socket-folder` names another one where this cannot serve
         server.log           cut when it passes 1 MiB; server-version is the version of the server that was started last
@@ -90,6 +91,7 @@ class EmbeddedServer:
     def __init__(
         self, data_dir: Path, *, binaries: Path | None = None, system_dir: Path = Path("/var/lib/tallystick")
     ) -> None:
+        self._asked_for = data_dir
         self._given_binaries = binaries
         self._system_dir = system_dir
         with told_plainly(data_dir):
@@ -253,6 +255,7 @@ class EmbeddedServer:
             if binaries != self._binaries() and not binaries.is_dir():
                 copy_binaries(self._binaries(), to=binaries)
             if not self._cluster.is_dir():
+                write_private(self._home / "made-for", f"{self._asked_for}\n")
                 make_cluster(self._home, binaries=binaries, alive=alive)
             check_major_version(self._home, binaries=binaries)
             self._bound_log()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -82,7 +83,7 @@ def ingest(db: psycopg.Connection[Any], calls: Sequence[Call], *, time_zone: str
     return user_id
 
 
-def report(db: psycopg.Connection[Any], name: str, user_id: uuid.UUID, **parameters: Any) -> list[Row]:
+def report(db: psycopg.Connection[Any], name: str, user_id: uuid.UUID | None, **parameters: Any) -> list[Row]:
     """One page of a report."""
     arguments = {"p_user_id": user_id, **{f"p_{key}": value for key, value in parameters.items()}}
     call = sql.SQL("select * from {}({})").format(
@@ -104,6 +105,16 @@ def paged_report(db: psycopg.Connection[Any], name: str, user_id: uuid.UUID, *, 
         if len(page) < limit:
             return rows
         after = json.dumps(page[-1], default=lambda time: time.isoformat())
+
+
+def refusal(
+    db: psycopg.Connection[Any], name: str, user_id: uuid.UUID | None, **parameters: Any
+) -> tuple[str | None, str | None]:
+    """The code and the name of the rule with which a report is refused."""
+    with pytest.raises(psycopg.Error) as caught, db.transaction():
+        report(db, name, user_id, **parameters)
+    assert caught.value.diag.message_hint or caught.value.sqlstate == "42501"
+    return caught.value.sqlstate, caught.value.diag.constraint_name
 
 
 def local_date(call: Call, zone: str) -> date:

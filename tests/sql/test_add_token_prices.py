@@ -86,8 +86,14 @@ def test_any_other_figure_makes_another_price(db: Db, change: dict[str, Any]) ->
 
 def test_going_back_to_an_earlier_price_is_a_change_and_recorded(db: Db) -> None:
     dearer = PRICE | {"input_usd_per_mtok": "4"}
-    assert add(db, [PRICE, dearer, PRICE]) == {"received": 3, "added": 3, "unchanged": 0}
+    assert [add(db, [price])["added"] for price in (PRICE, dearer, PRICE)] == [1, 1, 1]
     assert [rate for (rate,) in stored(db, "input_usd_per_mtok")] == [3, 4, 3]
+
+
+def test_of_two_prices_with_one_date_in_a_list_the_last_is_added_and_only_once(db: Db) -> None:
+    prices = [PRICE, PRICE | {"input_usd_per_mtok": "4"}]
+    assert [add(db, prices)["added"] for _ in range(2)] == [1, 0]
+    assert [rate for (rate,) in stored(db, "input_usd_per_mtok")] == [4]
 
 
 def test_prices_of_two_owners_do_not_stand_for_each_other(db: Db) -> None:
@@ -95,9 +101,8 @@ def test_prices_of_two_owners_do_not_stand_for_each_other(db: Db) -> None:
 
 
 def test_a_cache_rate_left_out_is_the_next_more_general_one(db: Db) -> None:
-    add(db, [LONG_PRICE, LONG_PRICE | {
-        "cache_creation_5m_usd_per_mtok": "3.750", "long_cache_creation_5m_usd_per_mtok": "7.5",
-    }])  # fmt: skip
+    write_rates = {"cache_creation_5m_usd_per_mtok": "3.750", "long_cache_creation_5m_usd_per_mtok": "7.5"}
+    add(db, [LONG_PRICE, LONG_PRICE | write_rates | {"valid_from": "2026-02-01"}])
     rates = "cache_read_usd_per_mtok, cache_creation_5m_usd_per_mtok, cache_creation_1h_usd_per_mtok"
     long_rates = ", ".join(f"long_{rate}" for rate in rates.split(", "))
     assert [[str(rate) for rate in row] for row in stored(db, f"{rates}, {long_rates}")] == [

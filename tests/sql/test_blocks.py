@@ -105,6 +105,7 @@ def some_of(*labels: str) -> st.SearchStrategy[list[str] | None]:
     now=st.integers(0, 200),
 )
 def test_blocks_equal_a_walk_over_the_calls_whatever_is_asked(
+    *,
     db: Connection,
     calls: list[Call],
     since: date | None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick import model
 from tests.sql.report_oracle import (
     Asked,
     Call,
@@ -25,6 +22,7 @@ from tests.sql.report_oracle import (
     key_of,
     money,
     paged_report,
+    refusal,
     report,
     sums,
     utc,
@@ -38,14 +36,6 @@ FUNCTION_BY_PERIOD = {
     "month": "usage_monthly",
     "model": "usage_models",
     "project": "usage_projects",
-}
-REPORTS = [*FUNCTION_BY_PERIOD.values(), "usage_sessions", "usage_session", "usage_blocks", "usage_events"]
-ROW_CLASS_BY_REPORT = {
-    **dict.fromkeys(FUNCTION_BY_PERIOD.values(), model.UsageRow),
-    "usage_sessions": model.SessionRow,
-    "usage_session": model.SessionEventRow,
-    "usage_blocks": model.BlockRow,
-    "usage_events": model.EventCostRow,
 }
 BREAKDOWNS = ["model", "project", "source", "session"]
 
@@ -109,7 +99,7 @@ many_examples = settings(max_examples=60, deadline=None, suppress_health_check=[
     limit=st.sampled_from([1, 2, 7, 10000]),
 )
 def test_usage_equals_the_sums_of_its_calls_whatever_is_asked(
-    db: Connection, calls: list[Call], asked: Asked, period: str, by: str | None, week_start: int, limit: int
+    *, db: Connection, calls: list[Call], asked: Asked, period: str, by: str | None, week_start: int, limit: int
 ) -> None:
     user_id = ingest(db, calls, time_zone="Europe/Berlin")
     parameters = {**asked._asdict(), "by": by} | ({"week_start": week_start} if period == "week" else {})
@@ -166,9 +156,9 @@ def test_a_day_of_23_hours_and_one_of_25_begin_and_end_at_local_midnight(
     ]
     assert dates_and_counts(report(db, "usage_daily", user_id, time_zone=asked_zone)) == expected
     for day, count in expected:
-        assert dates_and_counts(
-            report(db, "usage_daily", user_id, since=day, until=day, time_zone=asked_zone)
-        ) == [(day, count)]
+        assert dates_and_counts(report(db, "usage_daily", user_id, since=day, until=day, time_zone=asked_zone)) == [
+            (day, count)
+        ]
 
 
 def test_a_midnight_that_comes_twice_belongs_to_its_day_both_times(db: Connection) -> None:
@@ -186,15 +176,15 @@ def test_a_midnight_that_comes_twice_belongs_to_its_day_both_times(db: Connectio
         (7, [("2026-03-01", 3)]),
     ],
 )
-def test_a_week_starts_on_the_day_asked_for(
-    db: Connection, week_start: int, expected: list[tuple[str, int]]
-) -> None:
+def test_a_week_starts_on_the_day_asked_for(db: Connection, week_start: int, expected: list[tuple[str, int]]) -> None:
     user_id = ingest(db, [Call(utc(f"2026-03-0{day}T12:00")) for day in (1, 2, 3)])
     assert dates_and_counts(report(db, "usage_weekly", user_id, week_start=week_start)) == expected
 
 
 def test_a_month_ends_at_local_midnight_in_a_leap_year_too(db: Connection) -> None:
-    calls = [Call(utc(at)) for at in ("2028-02-29T22:59:59", "2028-02-29T23:00", "2028-12-31T22:59", "2028-12-31T23:00")]
+    calls = [
+        Call(utc(at)) for at in ("2028-02-29T22:59:59", "2028-02-29T23:00", "2028-12-31T22:59", "2028-12-31T23:00")
+    ]
     user_id = ingest(db, calls, time_zone="Europe/Berlin")
     assert dates_and_counts(report(db, "usage_monthly", user_id)) == [
         *(("2028-02-01", 1), ("2028-03-01", 1), ("2028-12-01", 1), ("2029-01-01", 1))
@@ -279,9 +269,7 @@ def test_a_session_in_detail_is_its_calls_in_their_order(
         limit=limit,
         **{name: value for name, value in asked._asdict().items() if name != "sessions"},
     )
-    numbered = [
-        (call.at, key_of(index), call) for index, call in enumerate([*calls, Call(utc("2026-11-01T12:00"))])
-    ]
+    numbered = [(call.at, key_of(index), call) for index, call in enumerate([*calls, Call(utc("2026-11-01T12:00"))])]
     taken = set(map(id, chosen([call for _, _, call in numbered], asked, account_zone="Europe/Berlin")))
     assert rows == [
         {
@@ -296,9 +284,7 @@ def test_a_session_in_detail_is_its_calls_in_their_order(
             "cost_basis": "unpriced" if call.cost_usd is None else "reported",
             "flags": rows[place]["flags"],
         }
-        for place, (at, event_key, call) in enumerate(
-            sorted(entry for entry in numbered if id(entry[2]) in taken)
-        )
+        for place, (at, event_key, call) in enumerate(sorted(entry for entry in numbered if id(entry[2]) in taken))
     ]
 
 
@@ -335,58 +321,6 @@ def test_events_are_answered_by_key_and_unknown_keys_left_out(db: Connection) ->
     assert len(report(db, "usage_events", other, event_keys=[key_of(2)])) == 1
 
 
-def refusal(db: Connection, name: str, user_id: uuid.UUID | None, **parameters: Any) -> tuple[str | None, str | None]:
-    """The code and the name of the rule with which a report is refused."""
-    with pytest.raises(psycopg.Error) as caught, db.transaction():
-        report(db, name, user_id, **parameters)  # type: ignore[arg-type]
-    assert caught.value.diag.message_hint or caught.value.sqlstate == "42501"
-    return caught.value.sqlstate, caught.value.diag.constraint_name
-
-
-@pytest.mark.parametrize(
-    ("parameters", "name"),
-    [
-        ({"since": "2026-06-02", "until": "2026-06-01"}, "since_is_not_after_until"),
-        ({"time_zone": "europe/berlin"}, "time_zone_is_known"),
-        ({"time_zone": "UTC+3"}, "time_zone_is_known"),
-        ({"time_zone": ""}, "time_zone_is_known"),
-        ({"limit": 0}, "limit_is_1_to_10000"),
-        ({"limit": 10001}, "limit_is_1_to_10000"),
-        ({"limit": None}, "limit_is_1_to_10000"),
-        ({"after": "[]"}, "after_is_a_row"),
-        ({"after": '"text"'}, "after_is_a_row"),
-    ],
-)
-@pytest.mark.parametrize("report_name", [name for name in REPORTS if name != "usage_events"])
-def test_a_wrong_parameter_is_refused_by_name(
-    db: Connection, report_name: str, parameters: dict[str, Any], name: str
-) -> None:
-    user_id = ingest(db, [Call(utc("2026-06-01T12:00"))])
-    named = {"session_id": "s1"} if report_name == "usage_session" else {}
-    assert refusal(db, report_name, user_id, **named, **parameters) == ("PT400", name)
-
-
-@pytest.mark.parametrize(
-    ("report_name", "parameters", "name"),
-    [
-        ("usage_daily", {"by": "device"}, "by_is_known"),
-        ("usage_blocks", {"by": "day"}, "by_is_known"),
-        ("usage_weekly", {"week_start": 0}, "week_start_is_1_to_7"),
-        ("usage_weekly", {"week_start": 8}, "week_start_is_1_to_7"),
-        ("usage_daily", {"after": '{"period_start": "soon"}'}, "after_is_a_row"),
-        ("usage_sessions", {"after": '{"source": "codex"}'}, "after_is_a_row"),
-        ("usage_blocks", {"after": '{"block_start": "2026-06-32T00:00:00Z"}'}, "after_is_a_row"),
-        ("usage_events", {"event_keys": None}, "event_keys_are_at_most_10000"),
-        ("usage_events", {"event_keys": ["k"] * 10001}, "event_keys_are_at_most_10000"),
-    ],
-)
-def test_a_wrong_parameter_of_one_report_is_refused_by_name(
-    db: Connection, report_name: str, parameters: dict[str, Any], name: str
-) -> None:
-    user_id = ingest(db, [Call(utc("2026-06-01T12:00"))])
-    assert refusal(db, report_name, user_id, **parameters) == ("PT400", name)
-
-
 @pytest.mark.parametrize("bound", ["0001-01-01", "-infinity", "4713-01-01 BC"])
 def test_dates_before_and_after_all_usage_are_no_bounds(db: Connection, bound: str) -> None:
     user_id = ingest(db, [Call(utc("2026-06-01T12:00"))], time_zone="Pacific/Kiritimati")
@@ -396,79 +330,6 @@ def test_dates_before_and_after_all_usage_are_no_bounds(db: Connection, bound: s
             assert row["event_count"] == 1
     assert report(db, "usage_daily", user_id, until=bound) == []
     assert report(db, "usage_daily", user_id, since="infinity") == []
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_columns_are_the_fields_of_the_row_class_in_their_order(db: Connection, name: str) -> None:
-    noon = utc("2026-06-01T12:00")
-    user_id = ingest(db, [Call(noon)])
-    named = {"usage_session": {"session_id": "s1"}, "usage_events": {"event_keys": [key_of(0)]}}.get(name, {})
-    (row,) = report(db, name, user_id, **named)
-    assert tuple(row) == ROW_CLASS_BY_REPORT[name]._fields
-    assert row["cost_usd"] == "0.01"
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_books_that_were_never_opened_are_empty(db: Connection, name: str) -> None:
-    if name == "usage_session":
-        assert refusal(db, name, uuid.uuid4(), session_id="s1") == ("PT404", "session_exists")
-    else:
-        named = {"event_keys": ["k"]} if name == "usage_events" else {}
-        assert report(db, name, uuid.uuid4(), **named) == []
-
-
-def sign_in(db: Connection, user_id: uuid.UUID | None, role: str) -> None:
-    claims = "" if user_id is None else json.dumps({"sub": str(user_id)})
-    db.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-    db.execute("select set_config('role', %s, true)", [role])
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_a_user_sees_the_own_books_and_no_others(db: Connection, name: str) -> None:
-    mine, theirs = (ingest(db, [Call(utc("2026-06-01T12:00"), input_tokens=tokens)]) for tokens in (5, 7))
-    named = {"usage_session": {"session_id": "s1"}, "usage_events": {"event_keys": [key_of(0)]}}.get(name, {})
-    own_rows = report(db, name, mine, **named)
-    sign_in(db, mine, "authenticated")
-    assert report(db, name, mine, **named) == own_rows
-    assert report(db, name, None, **named) == own_rows  # type: ignore[arg-type]
-    assert refusal(db, name, theirs, **named) == ("PT403", "caller_is_the_user")
-    sign_in(db, None, "anon")
-    assert refusal(db, name, mine, **named)[0] == "42501"
-    sign_in(db, None, "service_role")
-    assert len(report(db, name, theirs, **named)) == 1
-    assert refusal(db, name, None, **named)[0] == "PT400"
-
-
-BODIES = [
-    "select tallystick.usage_report(%s, 'day', 1, null, null, null, null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_sessions(%s, null, null, null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_session(%s, 's1', null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_blocks(%s, null, null, null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_events(%s, '{}')",
-]
-
-
-@pytest.mark.parametrize("body", BODIES)
-def test_a_body_called_past_its_entry_refuses_another_user_all_the_same(db: Connection, body: str) -> None:
-    mine, theirs = (ingest(db, [Call(utc("2026-06-01T12:00"))]) for _ in range(2))
-    sign_in(db, mine, "authenticated")
-    db.execute(body, [mine])  # type: ignore[arg-type]
-    with pytest.raises(psycopg.Error) as caught, db.transaction():
-        db.execute(body, [theirs])  # type: ignore[arg-type]
-    assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("PT403", "caller_is_the_user")
-
-
-def test_the_helpers_of_the_reports_are_closed_to_callers(db: Connection) -> None:
-    open_to_callers = db.execute(
-        "select p.proname from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace "
-        "where n.nspname = 'tallystick' and has_function_privilege('authenticated', p.oid, 'execute') "
-        "and (p.proname like 'usage%%' or p.proname in "
-        "('checked_filter', 'page_key', 'selected_events', 'cost_text', 'session_named', 'walk_blocks', "
-        "'filter_within')) order by 1"
-    ).fetchall()
-    assert [name for (name,) in open_to_callers] == [
-        *("usage_blocks", "usage_events", "usage_report", "usage_session", "usage_sessions")
-    ]
 
 
 def test_a_day_is_read_from_its_one_row_and_not_from_the_rollups(db: Connection) -> None:

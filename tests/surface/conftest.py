@@ -23,10 +23,9 @@ CLIENT = """
 import sys
 from pathlib import Path
 from tallystick.embedded import EmbeddedServer
-server = EmbeddedServer(Path(sys.argv[1]), system_dir=Path(sys.argv[2]))
-print(server.acquire(), flush=True)
-sys.stdin.read()
-server.release()
+with EmbeddedServer(Path(sys.argv[1]), system_dir=Path(sys.argv[2])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
 """
 VISITOR = """
 import sys

@@ -188,8 +188,7 @@ def test_ctrl_c_at_the_terminal_does_not_reach_the_server(server_at: Make) -> No
 
 def test_ctrl_c_while_the_server_starts_breaks_nothing(folder: Path, server_at: Make, client_of: Client) -> None:
     server, client = server_at(), client_of(folder / "postgres")
-    wait_until((folder / "postgres" / "server-version").exists)
-    wait_until(lambda: is_locked(folder / "postgres" / "server.alive"))
+    wait_until((folder / "postgres" / "cluster" / "postmaster.pid").exists)
     client.send_signal(signal.SIGINT)
     client.communicate()
     assert client.returncode != 0

@@ -92,14 +92,21 @@ def test_a_backup_made_with_the_servers_own_tools_is_the_callers(folder: Path, s
         server.binary("pg_nonsense")
 
 
-def test_a_socket_folder_that_others_may_enter_is_not_believed(folder: Path, server_at: Make) -> None:
+@pytest.mark.parametrize(
+    ("owner", "mode"), [("server", 0o755), ("root" if IS_ROOT else "server", 0o700 if IS_ROOT else 0o701)]
+)
+def test_a_socket_folder_that_is_not_the_servers_alone_is_not_believed(
+    folder: Path, server_at: Make, owner: str, mode: int
+) -> None:
     server = server_at("/".join(["x" * 60] * 3))
     with server:
         pass
-    (folder / "trap").mkdir(mode=0o755)
-    record = server.status().data_dir / "socket-folder"
-    Path(record.read_text()).rmdir()
-    record.write_text(str(folder / "trap"))
+    (folder / "trap").mkdir()
+    (folder / "trap").chmod(mode)
+    home = server.status().data_dir
+    os.chown(folder / "trap", (home / "cluster").stat().st_uid if owner == "server" else 0, -1)
+    Path((home / "socket-folder").read_text()).rmdir()
+    (home / "socket-folder").write_text(str(folder / "trap"))
     with server as url:
         assert "trap" not in url
         assert value(url, "select 1") == 1
@@ -141,11 +148,12 @@ def test_root_keeps_the_ledger_of_a_closed_home_elsewhere_and_two_homes_apart(fo
     for home in homes:
         home.parents[1].mkdir(mode=0o700)
     servers = [server_at(str(home.relative_to(folder)), is_copied=False) for home in homes]
-    for number, server in enumerate(servers):
-        with server as url:
-            value(url, f"with made as (select {number}) select * from made")
-            assert value(url, "select current_database()") == "tallystick"
+    with servers[0] as url, psycopg.connect(url) as connection:
+        connection.execute("create table only_here ()")
+    with servers[1] as url:
+        assert value(url, "select to_regclass('only_here')") is None
     places = [server.status().data_dir for server in servers]
+    assert [(place / "made-for").read_text() for place in places] == [f"{home}\n" for home in homes]
     if IS_ROOT:
         assert [place.parent for place in places] == [folder / "system" / "ledgers"] * 2
         assert places[0] != places[1]

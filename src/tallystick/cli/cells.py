@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
@@ -137,6 +139,17 @@ def short_paths(paths: Sequence[str]) -> dict[str, str]:
         shared = max((_shared_signs(parts, _parts_from_end(other)) for other in neighbours), default=0)
         shortened[path] = "/".join(reversed(parts[: shared + 1])) if shared + 1 < len(parts) else path
     return shortened
+
+
+def undated(model: str) -> str:
+    """claude-haiku-4-5-20251001 -> claude-haiku-4-5."""
+    return re.sub(r"-20\d{6}$|-20\d{2}-\d{2}-\d{2}$", "", model)
+
+
+def short_models(models: Sequence[str]) -> dict[str, str]:
+    """Each model without the date in its name, where no other of them would be called the same."""
+    called = Counter(undated(model) for model in set(models))
+    return {model: undated(model) if called[undated(model)] == 1 else model for model in models}
 
 
 def _parts_from_end(path: str) -> list[str]:

@@ -98,7 +98,7 @@ def rejected_lines(rejects: Sequence[RejectRow], line_counts: Counter[str]) -> l
     ]
     unknown = {name: count for name, count in line_counts.items() if name not in KNOWN_LINE_TYPES}
     for name, count in sorted(unknown.items(), key=lambda item: (-item[1], item[0])):
-        kind = label(name) if name.startswith("(") else f"unknown type {label(name)}"
+        kind = label(name).strip("()") if name.startswith("(") else f"of the unknown type {label(name)}"
         lines.append(f"passed over, {kind}: {plural(count, 'line')}")
     return lines or ["nothing: every line is of a known type, and no record was rejected"]
 
@@ -109,7 +109,7 @@ def unpriced_lines(models: Sequence[UsageRow]) -> list[str]:
     if not unpriced:
         return ["none"]
     lines = [f"{label(row.model)}: {plural(row.unpriced_message_count, 'message')}" for row in unpriced]
-    return [*lines, "Put their prices into prices.json (`tally config` says where), then run `tally rerate`."]
+    return [*lines, "Put prices that fit (also their speed and tier) into prices.json, then run `tally rerate`."]
 
 
 def gap_lines(compared: Sequence[Reconciled], terminal: Terminal, is_verbose: bool) -> list[str]:

@@ -91,7 +91,12 @@ def _import_and_report(books: Books, *, started_at: float) -> None:
     books = books._replace(state=books.ledger.ledger_state())
     _print("")
     print_report(DAILY, books, ReportOptions())
-    _print("", *price_lines(prices), *summary_lines(summary), f"All of it took {time.monotonic() - started_at:.1f} s, making or starting the database included.")
+    _print(
+        "",
+        *price_lines(prices),
+        *summary_lines(summary),
+        f"All of it took {time.monotonic() - started_at:.1f} s, making or starting the database included.",
+    )
 
 
 def next_lines(program: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
@@ -11,10 +12,11 @@ import click
 from tallystick.cli.books import open_books
 from tallystick.cli.cells import dollars, label, plural
 from tallystick.cli.import_new import forget_own_prices_stamp, take_in_own_prices
+from tallystick.cli.lookups import find_projects
 from tallystick.cli.options import CommonOptions, check_range, common_options, parse_day
-from tallystick.cli.projects import find_projects
 from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.cli.totals import add_exactly
+from tallystick.errors import Conflict
 from tallystick.model import ForgetReceipt, LedgerCheck, RerateReceipt, UsageFilter
 
 EXIT_BAD = 1
@@ -93,11 +95,18 @@ def forget(common: CommonOptions, project: str | None, everything: bool, yes: bo
         rows = books.ledger.usage_projects(UsageFilter(projects=None if found is None else [found]))
         count = sum(row.event_count for row in rows)
         what = f"the project {label(found or None)}" if found is not None else "everything"
-        if not yes:
-            click.confirm(f"Erase {what} ({plural(count, 'call')}) from the ledger for good?", abort=True, err=True)
+        if not yes and not _is_confirmed(f"Erase {what} ({plural(count, 'call')}) from the ledger for good?"):
+            raise Conflict("nothing was erased", hint="Answer y, or give --yes.")
         _print(*forget_lines(books.ledger.forget_token_usage(project=found)))
         if found is None:
             forget_own_prices_stamp(books.settings)
+
+
+def _is_confirmed(question: str) -> bool:
+    """Whether somebody says yes; the end of the input is a no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def forget_lines(receipts: Iterable[ForgetReceipt]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from datetime import timedelta, tzinfo
 from typing import NamedTuple, TypeVar
 
-from tallystick.cli.cells import dollars, grouped, label, moment, short_ids, short_paths
+from tallystick.cli.cells import dollars, grouped, label, moment, short_ids, short_models, short_paths
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look
 from tallystick.cli.totals import ReportRow, Totals, add_up
 from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageRow
@@ -69,8 +69,9 @@ def _period_sheet(rows: Sequence[UsageRow], shape: Shape, *, title: str, signs: 
 
 def model_sheet(rows: Sequence[UsageRow], shape: Shape) -> Sheet:
     """One line per model."""
+    names = short_models([row.model for row in rows if row.model])
     heads = [Column("Model", Kind.LABEL, least_width=20)]
-    lines = _tree(rows, shape, key=lambda row: row.model, cells=lambda row: (label(row.model),))
+    lines = _tree(rows, shape, key=lambda row: row.model, cells=lambda row: (label(names.get(row.model or "")),))
     return _finished(heads, lines, rows, shape)
 
 
@@ -85,6 +86,7 @@ def session_sheet(rows: Sequence[SessionRow], shape: Shape) -> Sheet:
     """One line per session: its short id, its last call and its project."""
     ids = short_ids([row.session_id for row in rows if row.session_id])
     projects = short_paths([row.project for row in rows if row.project])
+    models = short_models([row.model for row in rows if row.model])
     longest = max((len(name) for name in ids.values()), default=0)
     heads = [
         # Ids that all begin alike differ at their ends, and need not take the place of every figure.
@@ -97,7 +99,7 @@ def session_sheet(rows: Sequence[SessionRow], shape: Shape) -> Sheet:
     def cells(row: SessionRow) -> tuple[str, ...]:
         name = ids[row.session_id] if row.session_id else None
         time = moment(row.last_activity_at, zone=shape.zone)
-        return label(name), time, label(projects.get(row.project or "")), label(row.model)
+        return label(name), time, label(projects.get(row.project or "")), label(models.get(row.model or ""))
 
     lines = _tree(rows, shape, key=lambda row: (row.source, row.session_id), cells=cells)
     return _finished(heads, lines, rows, shape)
@@ -123,6 +125,7 @@ def event_sheet(rows: Sequence[SessionEventRow], shape: Shape) -> Sheet:
         Column("Model", Kind.LABEL, least_width=16),
         Column("Notes", Kind.LABEL, rank=ONLY_WHEN_WIDE + 4),
     ]
+    models = short_models([row.model for row in rows if row.model])
     groups: dict[str, list[SessionEventRow]] = {}
     for row in rows:
         groups.setdefault(event_label(row, shape.by), []).append(row)
@@ -134,7 +137,7 @@ def event_sheet(rows: Sequence[SessionEventRow], shape: Shape) -> Sheet:
             time = row.occurred_at.astimezone(shape.zone).strftime("%Y-%m-%d %H:%M:%S")
             notes = ", ".join([*(["sub-agent"] if row.is_sidechain else []), *row.flags])
             indent = INDENT if shape.by else ""
-            lines.append(Line((indent + time, label(row.model), label(notes), *usage_cells(row))))
+            lines.append(Line((indent + time, label(models.get(row.model or "")), label(notes), *usage_cells(row))))
     return _finished(heads, lines, rows, Shape(None, shape.zone))
 
 
@@ -176,6 +179,7 @@ def _tree(
     """A line per row; with a breakdown, a heading with the sum of each group and its rows indented below."""
     if shape.by is None:
         return [Line((*cells(row), *usage_cells(row)), _look(row)) for row in rows]
+    names = _breakdown_names([breakdown_of(row, shape.by) for row in rows], by=shape.by)
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -187,7 +191,7 @@ def _tree(
             continue
         lines.append(Line((first, *blank, *usage_cells(add_up(members))), Look.HEADING))
         for row in members:
-            lines.append(Line((INDENT + breakdown_label(row, shape.by), *[""] * len(blank), *usage_cells(row))))
+            lines.append(Line((INDENT + names[breakdown_of(row, shape.by)], *[""] * len(blank), *usage_cells(row))))
     return lines
 
 
@@ -195,10 +199,17 @@ def _look(row: ReportRow) -> Look:
     return Look.FAINT if isinstance(row, BlockRow) and row.is_gap else Look.ROW
 
 
-def breakdown_label(row: UsageRow | SessionRow | BlockRow, by: str) -> str:
+def breakdown_of(row: UsageRow | SessionRow | BlockRow, by: str) -> str | None:
     """The label that a breakdown gives this row."""
-    labels = {"model": row.model, "project": row.project, "source": row.source, "session": row.session_id}
-    return label(labels[by])
+    return {"model": row.model, "project": row.project, "source": row.source, "session": row.session_id}[by]
+
+
+def _breakdown_names(labels: Sequence[str | None], *, by: str) -> dict[str | None, str]:
+    """What each label of a breakdown is called in the table, as short as the others allow."""
+    known = [name for name in labels if name]
+    shorten = {"model": short_models, "project": short_paths, "session": short_ids}.get(by)
+    short = shorten(known) if shorten else {name: name for name in known}
+    return {name: label(short[name] if name else None) for name in labels}
 
 
 def _finished(heads: list[Column], lines: list[Line], rows: Sequence[ReportRow], shape: Shape) -> Sheet:

@@ -11,8 +11,8 @@ import click
 from tallystick.cli.books import Books, open_books
 from tallystick.cli.export import Plain, csv_text, json_text, plain, plain_row
 from tallystick.cli.import_new import take_in_what_is_new
+from tallystick.cli.lookups import find_models, find_projects
 from tallystick.cli.options import CommonOptions, ReportOptions, report_options, since_of
-from tallystick.cli.projects import find_projects
 from tallystick.cli.render import render_table
 from tallystick.cli.report_notes import Unpriced, empty_lines, notes_under, title_over
 from tallystick.cli.report_tables import (
@@ -99,7 +99,7 @@ def _usage_filter(books: Books, options: ReportOptions, *, period: str) -> Usage
         time_zone=time_zone,
         sources=list(options.sources) or None,
         projects=find_projects(books.ledger, options.projects) if options.projects else None,
-        models=list(options.models) or None,
+        models=find_models(books.ledger, options.models) if options.models else None,
     )
 
 

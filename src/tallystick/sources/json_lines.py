@@ -18,7 +18,7 @@ INT64_MAX: Final = 2**63 - 1
 _MAX_DEPTH: Final = 100
 # No count is longer, and int() takes the square of the length.
 _MAX_INTEGER_DIGITS: Final = 40
-_MAX_RESTARTS: Final = 1_000
+_MAX_FAILED_RESTARTS: Final = 1_000
 
 _BLANK: Final = "\ufeff\x00 \t\r\n"
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)
@@ -75,13 +75,12 @@ def _skip_blank(text: str, start: int) -> int:
 
 def _find_record(text: str, start: int, *, is_record: Callable[[dict[str, object]], bool]) -> int:
     """Where the first whole record at or behind `start` begins; the length of the text if there is none."""
-    for _ in range(_MAX_RESTARTS):
-        start = text.find('{"', start)
-        if start < 0:
-            break
+    failures = 0
+    while failures < _MAX_FAILED_RESTARTS and (start := text.find('{"', start)) >= 0:
         try:
             record, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
+            failures += 1
             start += 1
             continue
         if isinstance(record, dict) and is_record(record):

@@ -1792,9 +1792,10 @@ comment on function tallystick.price_digest(public.token_usage_prices) is
 revoke all on function tallystick.price_digest(public.token_usage_prices)
   from public, anon, authenticated, service_role;
 
--- A price is added where it says something else than the one that stands for the same owner, model and date. Writers
--- take turns, so that two who add the same list at once add it once; readers do not wait. In p_prices, price_id is the
--- place in the list.
+-- A price is added where it says something else than the one that stands for the same owner, model and date. Of several
+-- in one list only the last can stand; the others are not added, or sending the list again would add them again.
+-- Writers take turns, so that two who send the same list at once add it once; readers do not wait. In p_prices, price_id
+-- is the place in the list.
 create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )
@@ -1806,11 +1807,9 @@ begin
   insert into public.token_usage_prices overriding user value
   select r.*
   from (
-    select p as price, d.digest, lag(d.digest) over (
-      partition by p.provider, p.model, p.valid_from order by p.price_id
-    ) as digest_before
+    select distinct on (p.provider, p.model, p.valid_from) p as price, tallystick.price_digest(p) as digest
     from unnest(p_prices) as p
-    cross join lateral (select tallystick.price_digest(p) as digest offset 0) as d
+    order by p.provider, p.model, p.valid_from, p.price_id desc
   ) as n
   left join (
     select distinct on (t.provider, t.model, t.valid_from) t.provider, t.model, t.valid_from, t.digest
@@ -1823,7 +1822,7 @@ begin
   cross join lateral jsonb_populate_record(n.price, jsonb_build_object(
     'user_id', p_user_id, 'digest', n.digest, 'recorded_at', tallystick.current_time()
   )) as r
-  where n.digest is distinct from coalesce(n.digest_before, stands.digest)
+  where n.digest is distinct from stands.digest
   order by (n.price).price_id;
   get diagnostics added = row_count;
   received := cardinality(p_prices);
@@ -2343,6 +2342,8 @@ $$;
 comment on function tallystick.usage_totals is 'The sums of a report, by its labels.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
 
+-- Nothing is priced where every message is unpriced and the costs add up to 0. A group of priced events that have no
+-- message and cost nothing reads the same: the rollups do not tell them apart.
 create function tallystick.cost_text(p_cost_usd numeric, p_message_count bigint, p_unpriced_message_count bigint)
 returns text
 language sql
@@ -2408,7 +2409,9 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
   );
   v_after := tallystick.page_key(p_after, null);
+  -- earlier periods are behind this page; their times go with them, by the same day to spare
   v_filter.since := greatest(v_filter.since, v_after.period_start);
+  v_filter.called_from := (v_filter.since - 1)::timestamp at time zone v_filter.time_zone;
   v_road := case
     when not v_filter.is_account_zone then 'events'
     when v_grouping.by_session or p_sessions is not null then 'by_session_day'

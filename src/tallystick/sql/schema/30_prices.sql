@@ -302,9 +302,10 @@ comment on function tallystick.price_digest(public.token_usage_prices) is
 revoke all on function tallystick.price_digest(public.token_usage_prices)
   from public, anon, authenticated, service_role;
 
--- A price is added where it says something else than the one that stands for the same owner, model and date. Writers
--- take turns, so that two who add the same list at once add it once; readers do not wait. In p_prices, price_id is the
--- place in the list.
+-- A price is added where it says something else than the one that stands for the same owner, model and date. Of several
+-- in one list only the last can stand; the others are not added, or sending the list again would add them again.
+-- Writers take turns, so that two who send the same list at once add it once; readers do not wait. In p_prices, price_id
+-- is the place in the list.
 create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )
@@ -316,11 +317,9 @@ begin
   insert into public.token_usage_prices overriding user value
   select r.*
   from (
-    select p as price, d.digest, lag(d.digest) over (
-      partition by p.provider, p.model, p.valid_from order by p.price_id
-    ) as digest_before
+    select distinct on (p.provider, p.model, p.valid_from) p as price, tallystick.price_digest(p) as digest
     from unnest(p_prices) as p
-    cross join lateral (select tallystick.price_digest(p) as digest offset 0) as d
+    order by p.provider, p.model, p.valid_from, p.price_id desc
   ) as n
   left join (
     select distinct on (t.provider, t.model, t.valid_from) t.provider, t.model, t.valid_from, t.digest
@@ -333,7 +332,7 @@ begin
   cross join lateral jsonb_populate_record(n.price, jsonb_build_object(
     'user_id', p_user_id, 'digest', n.digest, 'recorded_at', tallystick.current_time()
   )) as r
-  where n.digest is distinct from coalesce(n.digest_before, stands.digest)
+  where n.digest is distinct from stands.digest
   order by (n.price).price_id;
   get diagnostics added = row_count;
   received := cardinality(p_prices);

@@ -269,6 +269,8 @@ $$;
 comment on function tallystick.usage_totals is 'The sums of a report, by its labels.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
 
+-- Nothing is priced where every message is unpriced and the costs add up to 0. A group of priced events that have no
+-- message and cost nothing reads the same: the rollups do not tell them apart.
 create function tallystick.cost_text(p_cost_usd numeric, p_message_count bigint, p_unpriced_message_count bigint)
 returns text
 language sql

@@ -52,7 +52,9 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
   );
   v_after := tallystick.page_key(p_after, null);
+  -- earlier periods are behind this page; their times go with them, by the same day to spare
   v_filter.since := greatest(v_filter.since, v_after.period_start);
+  v_filter.called_from := (v_filter.since - 1)::timestamp at time zone v_filter.time_zone;
   v_road := case
     when not v_filter.is_account_zone then 'events'
     when v_grouping.by_session or p_sessions is not null then 'by_session_day'

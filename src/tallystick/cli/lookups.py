@@ -1,11 +1,11 @@
-"""Which project of the ledger someone means by a path or by its last part."""
+"""Which project or model of the ledger someone means by a name that is shorter than the ledger's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tallystick.cli.cells import UNKNOWN, label
+from tallystick.cli.cells import UNKNOWN, label, undated
 from tallystick.collector.project import ProjectResolver
 from tallystick.errors import InvalidRequest, NotFound
 from tallystick.ledger import Ledger
@@ -40,3 +40,19 @@ def find_project(wanted: str, *, known: Sequence[str], root_of: Callable[[str], 
         if project in known:
             return project
     raise NotFound(f"the ledger has no project {label(wanted)}", hint="`tally projects` lists the ones it has.")
+
+
+def find_models(ledger: Ledger, wanted: Iterable[str]) -> list[str]:
+    """The models of this ledger that are meant; raises NotFound."""
+    known = [row.model or "" for row in ledger.usage_models(UsageFilter())]
+    return [model for name in wanted for model in find_model(name, known=known)]
+
+
+def find_model(wanted: str, *, known: Sequence[str]) -> list[str]:
+    """The model of that name, and the versions of it that differ in their date alone where no date is given."""
+    if wanted == UNKNOWN and "" in known:
+        return [""]
+    found = [model for model in known if wanted in (model, undated(model))]
+    if not found:
+        raise NotFound(f"the ledger has no model {label(wanted)}", hint="`tally models` lists the ones it has.")
+    return found

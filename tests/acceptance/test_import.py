@@ -1,0 +1,406 @@
+"""Importing transcripts into a real ledger: what is new, once, whatever the files go through."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+
+from tallystick.collector.run import import_new
+from tallystick.collector.summary import ImportProgress, ImportSummary
+from tallystick.config import Settings, load_settings
+from tallystick.errors import ConfigError, LedgerUnavailable
+from tallystick.ledger import Ledger
+from tallystick.model import Receipt, UsageFilter
+from tests.acceptance.made_transcripts import BEGIN, make_home, make_line
+
+SESSION = "5e55107a-0000-4000-8000-000000000001"
+LONG_AGO_S = 1_780_000_000
+
+
+class Machine(NamedTuple):
+    """A home with transcripts and the books of its user."""
+
+    ledger: Ledger
+    settings: Settings
+    url: str
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.claude_config_dirs[0] / "projects" / "-w"
+
+    def take_in(self, **options: object) -> ImportSummary:
+        return import_new(self.ledger, self.settings, **options)  # type: ignore[arg-type]
+
+    def tokens(self) -> tuple[int, int, int]:
+        """Events, input and output tokens, as the ledger's reports have them."""
+        rows = self.ledger.usage_models(UsageFilter())
+        return tuple(sum(row[at] for row in rows) for at in (6, 9, 10))  # type: ignore[return-value]
+
+    def write(self, name: str, content: bytes, *, rests: bool = True) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if rests:
+            os.utime(path, (LONG_AGO_S, LONG_AGO_S))
+        return path
+
+
+def machine(url: str, home: Path, user_id: str | None = None) -> Machine:
+    user_id = user_id or str(uuid.uuid4())
+    environ = {
+        "HOME": str(home),
+        "TALLYSTICK_HOME": str(home / "tallystick"),
+        "CLAUDE_CONFIG_DIR": str(home / "claude"),
+        "USER_ID": user_id,
+        "TZ": "Europe/Berlin",
+    }
+    return Machine(Ledger.connect(url, user_id=user_id), load_settings(environ), url)
+
+
+@pytest.fixture
+def here(ledger_url_18: str, tmp_path: Path) -> Iterator[Machine]:
+    made = machine(ledger_url_18, tmp_path)
+    with made.ledger:
+        yield made
+
+
+@pytest.fixture
+def undisturbed(ledger_url_18: str, tmp_path: Path) -> Callable[[Machine], str]:
+    """The digest of the same transcripts, taken in at once by somebody who never saw them before."""
+
+    def digest(of: Machine) -> str:
+        other = machine(ledger_url_18, tmp_path / "other")
+        with other.ledger:
+            import_new(other.ledger, other.settings._replace(claude_config_dirs=of.settings.claude_config_dirs))
+            return other.ledger.ledger_digest()
+
+    return digest
+
+
+def line(number: int, *, output_tokens: int = 10, text: str = "") -> bytes:
+    return make_line(
+        session_id=SESSION,
+        message_id=f"msg_number{number:06d}",
+        output_tokens=output_tokens,
+        input_tokens=1,
+        at=BEGIN + timedelta(seconds=number),
+        text=text,
+    )
+
+
+@pytest.mark.parametrize("workers", [None, 1, 2, 3])
+def test_an_import_takes_in_every_call_once(ledger_url: str, tmp_path: Path, workers: int | None) -> None:
+    truth = make_home(tmp_path / "claude", files=6, calls_per_file=300)
+    here = machine(ledger_url, tmp_path)
+    with here.ledger:
+        summary = here.take_in(workers=workers)
+        assert here.tokens() == (truth.calls, truth.input_tokens, truth.output_tokens)
+        assert summary.receipt.received == truth.lines_with_usage
+        assert summary.receipt.new == truth.calls
+        assert summary.receipt.rejected == 0
+        assert sum(summary.receipt[1:5]) == summary.receipt.received
+        assert (summary.files_seen, summary.files_read) == (12, 12)
+        assert summary.line_counts == {"user": truth.calls}
+        assert summary.bytes_read == sum(path.stat().st_size for path in tmp_path.rglob("*.jsonl"))
+        assert all(check.bad_rows == 0 for check in here.ledger.verify_token_usage())
+
+
+def test_an_import_with_nothing_new_sends_nothing_and_loads_no_parser(here: Machine) -> None:
+    make_home(here.settings.claude_config_dirs[0], files=2, calls_per_file=20)
+    here.take_in()
+    state = here.ledger.ledger_state()
+    heavy = [name for name in sys.modules if name.startswith("msgspec") or name == "tallystick.collector.intake"]
+    kept = {name: sys.modules.pop(name) for name in heavy}
+    try:
+        summary = here.take_in()
+        loaded = [name for name in heavy if name in sys.modules]
+    finally:
+        sys.modules.update(kept)
+    assert loaded == []
+    assert (summary.receipt, summary.files_seen, summary.files_read) == (Receipt(), 4, 0)
+    assert here.ledger.ledger_state() == state
+
+
+def test_the_account_is_made_in_the_zone_of_the_machine(here: Machine) -> None:
+    here.take_in()
+    assert here.ledger.ledger_state().time_zone is None
+    here.write("a.jsonl", line(1))
+    here.take_in()
+    assert here.ledger.ledger_state().time_zone == "Europe/Berlin"
+
+
+def test_a_zone_that_postgres_does_not_know_becomes_utc(here: Machine) -> None:
+    here.write("a.jsonl", line(1))
+    import_new(here.ledger, here.settings._replace(time_zone="Nowhere/Atlantis"))
+    assert here.ledger.ledger_state().time_zone == "UTC"
+
+
+def test_only_what_was_appended_is_sent(here: Machine) -> None:
+    path = here.write("a.jsonl", line(1) + line(2))
+    here.take_in()
+    with path.open("ab") as file:
+        file.write(line(3))
+    summary = here.take_in()
+    assert (summary.receipt, summary.files_read) == (Receipt(received=1, new=1), 1)
+    assert summary.bytes_read == len(line(3))
+
+
+def test_a_call_that_goes_on_streaming_is_revised(here: Machine) -> None:
+    path = here.write("a.jsonl", line(1, output_tokens=5))
+    here.take_in()
+    with path.open("ab") as file:
+        file.write(line(1, output_tokens=50))
+    assert here.take_in().receipt == Receipt(received=1, revised=1)
+    assert here.tokens() == (1, 1, 50)
+
+
+def test_lines_with_carriage_returns_count(here: Machine) -> None:
+    here.write("a.jsonl", (line(1) + line(2)).replace(b"\n", b"\r\n"))
+    here.take_in()
+    assert here.tokens() == (2, 2, 20)
+
+
+def test_a_last_line_without_newline_counts_once_the_file_has_rested(
+    here: Machine, undisturbed: Callable[[Machine], str]
+) -> None:
+    path = here.write("a.jsonl", line(1) + line(2).rstrip(), rests=False)
+    assert here.take_in().pending_bytes == len(line(2)) - 1
+    assert here.take_in().pending_bytes == len(line(2)) - 1
+    assert here.tokens() == (1, 1, 10)
+    os.utime(path, (LONG_AGO_S, LONG_AGO_S))
+    assert here.take_in().pending_bytes == 0
+    assert here.tokens() == (2, 2, 20)
+    assert here.take_in().files_read == 0
+    with path.open("ab") as file:
+        file.write(line(3) + line(4))
+    here.take_in()
+    assert here.tokens() == (4, 4, 40)
+    assert here.ledger.ledger_digest() == undisturbed(here)
+
+
+def test_a_torn_last_line_waits_and_counts_when_the_rest_arrives(here: Machine) -> None:
+    whole = line(1) + line(2)
+    path = here.write("a.jsonl", whole[:-40])
+    assert here.take_in().pending_bytes == len(line(2)) - 40
+    assert here.take_in().files_read == 0
+    with path.open("ab") as file:
+        file.write(whole[-40:])
+    here.take_in()
+    assert here.tokens() == (2, 2, 20)
+
+
+def test_a_line_of_20_mb_in_the_middle_does_no_harm(here: Machine) -> None:
+    here.write("a.jsonl", line(1) + line(2, text="x" * 20_000_000) + line(3))
+    here.take_in()
+    assert here.tokens() == (3, 3, 30)
+
+
+def test_a_line_beyond_the_limit_is_kept_as_a_rejected_record(here: Machine) -> None:
+    here.write("a.jsonl", line(1) + line(2, text="x" * (65 << 20)) + line(3))
+    for expected in (Receipt(received=3, new=2, rejected=1), Receipt()):
+        assert here.take_in().receipt == expected
+    assert here.tokens() == (2, 2, 20)
+    with psycopg.connect(here.url) as connection:
+        rejects = connection.execute("select source, position, reason from token_usage_rejects").fetchall()
+    assert rejects == [("claude-code", f"a:{len(line(1))}", "line_too_long")]
+
+
+def test_a_file_that_was_cut_and_written_anew_loses_nothing(
+    here: Machine, undisturbed: Callable[[Machine], str]
+) -> None:
+    path = here.write("a.jsonl", b"".join(map(line, range(9))))
+    here.take_in()
+    here.write("a.jsonl", b"".join(map(line, range(5))))
+    assert here.take_in().receipt == Receipt(received=5, duplicate=5)
+    (path.parent / "new").write_bytes(b"".join(map(line, range(9))))
+    (path.parent / "new").replace(path)
+    here.take_in()
+    assert here.ledger.ledger_digest() == undisturbed(here)
+    path.unlink()
+    here.take_in()
+    assert here.tokens() == (9, 9, 90)
+
+
+def test_a_file_that_vanishes_between_listing_and_reading_is_reported_and_the_rest_read(here: Machine) -> None:
+    paths = [here.write(f"{name}.jsonl", line(number)) for number, name in enumerate("abc")]
+    opened: list[str] = []
+
+    def vanish(event: str, arguments: tuple[object, ...]) -> None:
+        # an audit hook stays for ever, so it must do nothing in any other test
+        if event == "open" and not opened and str(arguments[0]) in map(str, paths):
+            opened.append(str(arguments[0]))
+            for path in paths:
+                if str(path) not in opened:
+                    path.unlink()
+
+    sys.addaudithook(vanish)
+    summary = here.take_in(workers=1)
+    gone = sorted(str(path) for path in paths if str(path) not in opened)
+    assert sorted(summary.problems) == [(path, "No such file or directory") for path in gone]
+    assert here.tokens() == (1, 1, 10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read a file")
+def test_a_file_that_may_not_be_read_is_reported_each_time_and_read_once_it_may(here: Machine) -> None:
+    closed = here.write("a.jsonl", line(1))
+    here.write("b.jsonl", line(2))
+    for folder in (here.folder, *here.folder.parents[:-2]):
+        folder.chmod(0o755)
+    closed.chmod(0)
+    here.settings.state_dir.mkdir(parents=True)
+    os.chown(here.settings.state_dir, 65534, 65534)
+    os.setresuid(65534, 65534, 0)
+    try:
+        for read in (1, 0):
+            summary = here.take_in()
+            assert (summary.problems, summary.files_read) == (((str(closed), "Permission denied"),), read)
+    finally:
+        os.setresuid(0, 0, 0)
+    assert here.tokens() == (1, 1, 10)
+    # root may read it all the same
+    assert here.take_in().problems == ()
+    assert here.tokens() == (2, 2, 20)
+
+
+def test_a_file_growing_while_it_is_read_ends_up_whole(here: Machine, undisturbed: Callable[[Machine], str]) -> None:
+    content = b"".join(line(number // 2, output_tokens=number) for number in range(4000))
+    path = here.write("a.jsonl", b"", rests=False)
+    random_ = random.Random(4)
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as file:
+            written = 0
+            while written < len(content):
+                piece = random_.randrange(1, 20_000)
+                file.write(content[written : written + piece])
+                written += piece
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    while writer.is_alive():
+        here.take_in()
+    here.take_in()
+    assert here.tokens()[0] == 2000
+    assert here.ledger.ledger_digest() == undisturbed(here)
+
+
+def test_paths_are_read_instead_of_the_roots(here: Machine, tmp_path: Path) -> None:
+    here.write("a.jsonl", line(1))
+    saved = tmp_path / "saved.jsonl"
+    saved.write_bytes(line(2) + line(3))
+    assert here.take_in(paths=[saved]).receipt == Receipt(received=2, new=2)
+    assert here.take_in(paths=[saved]).receipt == Receipt()
+    assert here.take_in().receipt == Receipt(received=1, new=1)
+    with pytest.raises(ConfigError):
+        here.take_in(paths=[tmp_path / "nowhere"])
+
+
+def test_progress_is_told_up_to_the_end(here: Machine) -> None:
+    truth = make_home(here.settings.claude_config_dirs[0], files=4, calls_per_file=600)
+    told: list[ImportProgress] = []
+    started_at = time.monotonic()
+    summary = here.take_in(on_progress=told.append)
+    assert told[-1] == ImportProgress(summary.bytes_read, summary.bytes_read, 8, 8, truth.calls)
+    assert told == sorted(told)
+    assert len(told) <= 3 + (time.monotonic() - started_at) / 0.1
+
+
+def test_a_lost_checkpoint_file_costs_a_reading_and_no_number(here: Machine) -> None:
+    truth = make_home(here.settings.claude_config_dirs[0], files=2, calls_per_file=50)
+    here.take_in()
+    digest = here.ledger.ledger_digest()
+    here.settings.checkpoint_file.write_bytes(b"damaged" * 1000)
+    summary = here.take_in()
+    assert summary.receipt == Receipt(received=truth.lines_with_usage, duplicate=truth.lines_with_usage)
+    assert "was moved to" in summary.notices[0]
+    assert here.ledger.ledger_digest() == digest
+
+
+def test_a_ledger_set_back_to_an_old_copy_is_filled_again(here: Machine, server_urls: dict[str, str]) -> None:
+    here.write("a.jsonl", line(1))
+    here.take_in()
+    name = psycopg.conninfo.conninfo_to_dict(here.url)["dbname"]
+    here.ledger.close()
+    with psycopg.connect(server_urls["18"], autocommit=True) as connection:
+        connection.execute(f"create database {name}_old template {name}")
+    now = here._replace(ledger=Ledger.connect(here.url, user_id=here.ledger.user_id))
+    here.write("b.jsonl", line(2))
+    now.take_in()
+    digest = now.ledger.ledger_digest()
+    now.ledger.close()
+    old_url = here.url.replace(f"/{name}", f"/{name}_old", 1)
+    old = here._replace(ledger=Ledger.connect(old_url, user_id=here.ledger.user_id))
+    try:
+        with old.ledger:
+            assert old.tokens() == (1, 1, 10)
+            summary = old.take_in()
+            assert "older than the checkpoints" in summary.notices[0]
+            assert old.ledger.ledger_digest() == digest
+            assert old.take_in().notices == ()
+    finally:
+        with psycopg.connect(server_urls["18"], autocommit=True) as connection:
+            connection.execute(f"drop database {name}_old with (force)")
+
+
+def test_a_ledger_that_is_away_loses_nothing_and_says_how_far_the_import_lags(
+    here: Machine, server_urls: dict[str, str], undisturbed: Callable[[Machine], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallystick.collector.intake.RETRY_TIMEOUT_S", 0.2)
+    make_home(here.settings.claude_config_dirs[0], files=4, calls_per_file=900)
+    name = psycopg.conninfo.conninfo_to_dict(here.url)["dbname"]
+
+    def cut(_: ImportProgress) -> None:
+        with psycopg.connect(server_urls["18"], autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections false")
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+
+    with pytest.raises(LedgerUnavailable, match=r"of 8 files .* are not taken in yet") as raised:
+        here.take_in(on_progress=cut)
+    assert "Nothing is lost" in raised.value.hint
+    with psycopg.connect(server_urls["18"], autocommit=True) as connection:
+        connection.execute(f"alter database {name} allow_connections true")
+    again = here._replace(ledger=Ledger.connect(here.url, user_id=here.ledger.user_id))
+    with again.ledger:
+        summary = again.take_in()
+        assert summary.receipt.new > 0
+        assert again.ledger.ledger_digest() == undisturbed(here)
+
+
+def test_nothing_is_read_where_tracking_is_switched_off(here: Machine) -> None:
+    here.write("a.jsonl", line(1))
+    summary = import_new(here.ledger, here.settings._replace(token_tracking_enabled=False))
+    assert summary.files_seen == 0
+    assert here.tokens() == (0, 0, 0)
+
+
+def test_transcripts_are_only_ever_read(here: Machine) -> None:
+    make_home(here.settings.claude_config_dirs[0], files=2, calls_per_file=10)
+    root = here.settings.claude_config_dirs[0]
+
+    def look() -> list[tuple[str, int, int]]:
+        return sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in root.rglob("*"))
+
+    before = look()
+    here.take_in()
+    assert look() == before
+
+
+def test_checkpoints_of_files_that_are_gone_are_dropped(here: Machine) -> None:
+    path = here.write("a.jsonl", line(1))
+    here.take_in()
+    path.unlink()
+    here.write("b.jsonl", line(2))
+    here.take_in()
+    here.write("a.jsonl", line(1))
+    assert here.take_in().receipt == Receipt(received=1, duplicate=1)
