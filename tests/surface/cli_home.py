@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -217,26 +218,42 @@ def remove(tally: Tally) -> None:
 
 
 @pytest.fixture(scope="session")
-def books() -> Iterator[Tally]:
-    """A home whose ledger holds CALLS, with its server kept up; for tests that change nothing of it."""
+def truth() -> ModuleType:
+    """This module, for tests that need what it knows: importing it themselves would keep pytest from doing it."""
+    return sys.modules[__name__]
+
+
+@pytest.fixture(scope="session")
+def made_home() -> Iterator[Path]:
+    """A home whose ledger holds CALLS, with its server down, to be copied: making a ledger takes seconds."""
     tally = Tally(make_folder())
     write_transcripts(tally.claude)
-    tally.run("db", "start")
     tally.run("import")
+    yield tally.folder
+    remove(tally)
+
+
+def copy_of(made: Path) -> Tally:
+    """The same home at another place, with its server kept up."""
+    folder = make_folder()
+    subprocess.run(["cp", "-a", f"{made}/.", str(folder)], check=True)
+    tally = Tally(folder)
+    tally.run("db", "start")
+    return tally
+
+
+@pytest.fixture(scope="session")
+def books(made_home: Path) -> Iterator[Tally]:
+    """A home whose ledger holds CALLS; for tests that change nothing of it."""
+    tally = copy_of(made_home)
     yield tally
     remove(tally)
 
 
 @pytest.fixture
-def own(books: Tally) -> Iterator[Tally]:
-    """A home of the test's own, as `books` was when it was filled: a copy, because initdb takes a second and more."""
-    tally = Tally(make_folder())
-    backup = books.folder / "books.dump"
-    if not backup.exists():
-        books.run("db", "backup", str(backup))
-    shutil.copytree(books.claude, tally.claude)
-    tally.run("db", "start")
-    tally.run("db", "restore", str(backup))
+def own(made_home: Path) -> Iterator[Tally]:
+    """A home of the test's own, whose ledger holds CALLS."""
+    tally = copy_of(made_home)
     yield tally
     remove(tally)
 

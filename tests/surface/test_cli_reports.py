@@ -36,14 +36,6 @@ LISTS = {
 OTHER_BREAKDOWNS = ("daily --by project", "weekly --by session", "models --by source", "sessions --by project")
 
 
-@pytest.fixture(scope="session")
-def truth() -> Any:
-    """The module that knows the calls; imported late, so that pytest loads it as a plugin first."""
-    from tests.surface import cli_home
-
-    return cli_home
-
-
 def local_day(time: str, zone: str = "Europe/Berlin") -> str:
     return str(datetime.fromisoformat(time).astimezone(ZoneInfo(zone)).date())
 
@@ -116,7 +108,7 @@ def test_the_daily_table_reads_as_it_should(books: Tally) -> None:
 
 
 def test_a_breakdown_shows_each_group_with_its_parts_below(books: Tally) -> None:
-    lines = books.lines("projects", "--no-import", "--by", "model", environ={"COLUMNS": "70"})
+    lines = books.lines("projects", "--no-import", "--by", "model")
     assert [line.split()[0] for line in lines if re.match(r" *[/ac]", line)] == [
         "/nowhere/ann/shop",
         "claude-haiku-4-5",

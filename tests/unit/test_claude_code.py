@@ -158,14 +158,16 @@ def test_a_call_known_only_from_a_progress_line_counts() -> None:
 
 
 def test_a_progress_line_without_usage_is_only_counted() -> None:
+    usage = {"output_tokens": 5}
     content = written(
         line(type="progress", message=None, data={"type": "bash_progress", "message": "half"}),
+        line(type="progress", message=None, data={"message": {"type": "user", "message": {"usage": usage}}}),
         line(type="progress", message=None, data={"message": {"type": "user", "usage": {"input_tokens": 5}}}),
         line(type="progress", message=None, data={"message": 'a "usage" in words', "usage": {}}),
     )
     parsed, state = read(content)
     assert parsed.observations == []
-    assert state.line_counts == {"progress": 3}
+    assert state.line_counts == {"progress": 4}
 
 
 def test_usage_elsewhere_in_a_line_is_never_counted() -> None:

@@ -133,6 +133,7 @@ def test_the_model_is_kept_as_written_and_names_its_provider(model: str | None, 
         ("1e-7", Decimal("0.0000001")),
         ("1e400", None),
         ("NaN", None),
+        ('"NaN"', None),
         ("true", None),
         ("null", None),
     ],
@@ -171,6 +172,29 @@ def test_an_advisor_is_a_call_of_its_own_and_parts_of_the_top_level_are_not() ->
 def test_an_advisor_without_a_model_has_none() -> None:
     _, advisor = read(written(with_usage(iterations=[{"type": "advisor_message", "output_tokens": 3}])))[0].observations
     assert (advisor.model, advisor.provider) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("label", "other"),
+    [
+        ("model", with_message(model="glm-4.6")),
+        ("project", line(cwd="/b")),
+        ("session_id", line(sessionId="s-2")),
+        ("session_id", line(requestSessionId="s-2")),
+        ("git_branch", line(gitBranch="b")),
+        ("agent_version", line(version="3")),
+        ("request_id", line(requestId="req_2")),
+        ("is_sidechain", line(isSidechain=True)),
+        ("service_tier", with_usage(service_tier="batch")),
+        ("speed", with_usage(speed="fast")),
+        ("inference_geo", with_usage(inference_geo="us")),
+    ],
+)
+def test_a_label_that_changes_from_line_to_line_is_each_lines_own(label: str, other: dict[str, object]) -> None:
+    together = read(written(line(), other, line()))[0].observations
+    apart = [only(line()), only(other), only(line())]
+    assert [getattr(o, label) for o in together] == [getattr(o, label) for o in apart]
+    assert getattr(apart[0], label) != getattr(apart[1], label)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_no_call_is_lost_or_changed(content: bytes) -> None:
     assert [call.occurred_at[-7:] for call in outcome.calls] == ["41.000Z", "42.000Z", "43.000Z"]
     assert [call.flags for call in outcome.calls] == [(), (), ()]
     assert outcome.rejects == []
+    assert set(outcome.state.line_counts) <= {"(blank)"}
 
 
 def test_a_line_cut_short_is_pending_until_the_rest_arrives() -> None:
@@ -170,7 +171,19 @@ def test_a_count_written_as_text_or_as_a_whole_float_is_taken_and_flagged(litera
     [
         *(
             (literal, "not_an_integer")
-            for literal in ["1.5", "true", '"abc"', '"-5"', '" 5"', '"٣"', "NaN", "[100]", "{}", '""']
+            for literal in [
+                "1.5",
+                "true",
+                '"abc"',
+                '"-5"',
+                '" 5"',
+                '"٣"',
+                "NaN",
+                "1e99999999999999999999",
+                "[100]",
+                "{}",
+                '""',
+            ]
         ),
         *(
             (literal, "too_large")
@@ -214,74 +227,6 @@ def test_an_unreadable_iteration_is_rejected_by_itself() -> None:
     outcome = read(content)
     assert outcome.keys == [*KEYS[:2], f"{KEYS[1]}:compaction:3", KEYS[2]]
     assert outcome.rejects == [(f"{content.index(chr(10).encode()) + 1}:advisor:1", "not_an_integer")]
-
-
-@pytest.mark.parametrize(
-    ("written", "kept"),
-    [
-        ("2026-11-22T18:06:42Z", "2026-11-22T18:06:42.000Z"),
-        ("2026-11-22T20:06:42.000+02:00", "2026-11-22T18:06:42.000Z"),
-        ("2026-11-22T18:06:42.123456Z", "2026-11-22T18:06:42.123456Z"),
-        ("2026-11-22T18:06:42.123000Z", "2026-11-22T18:06:42.123Z"),
-        ("2026-11-22t18:06:42.5z", "2026-11-22T18:06:42.500Z"),
-        ("2026-11-30T18:06:42.758Z", "2026-11-30T18:06:42.758Z"),
-        ("2028-02-29T00:30:00.000+01:00", "2028-02-28T23:30:00.000Z"),
-        ("1999-01-01T00:00:00.000Z", "1999-01-01T00:00:00.000Z"),
-    ],
-)
-def test_a_time_is_kept_as_the_same_instant_in_utc(written: str, kept: str) -> None:
-    outcome = read(second_with("2026-11-22T18:06:42.000Z", written))
-    assert (outcome.calls[1].occurred_at, outcome.calls[1].flags) == (kept, ())
-
-
-@pytest.mark.parametrize(
-    "literal",
-    [
-        "null",
-        "1795370803802",
-        '""',
-        '"soon"',
-        '"2026-02-30T00:00:00.000Z"',
-        '"2026-11-22T25:06:42.000Z"',
-        '"2026-11-22T18:06:42.000"',
-        '"2026-11-22"',
-        '"0001-01-01T00:00:00+05:00"',
-    ],
-)
-def test_an_unusable_time_is_replaced_by_the_one_of_the_record_before(literal: str) -> None:
-    outcome = read(second_with('"2026-11-22T18:06:42.000Z"', literal))
-    assert outcome.output_tokens == 300
-    assert (outcome.calls[1].occurred_at, outcome.calls[1].flags) == ("2026-11-22T18:06:41.000Z", ("time_inherited",))
-
-
-def test_the_record_before_may_be_of_any_type_and_may_have_inherited_its_own_time() -> None:
-    timeless = {"timestamp": None}
-    lines = [
-        {"type": "user", "message": {"content": 'x "timestamp":"y"'}, "timestamp": "2026-11-22T10:00:00.000Z"},
-        {"type": "summary", "summary": "x"},
-        record(1) | timeless,
-        record(2) | timeless,
-        {
-            "type": "user",
-            "timestamp": "2026-11-22T10:00:05+00:00",
-            "toolUseResult": {"timestamp": "2000-01-01T00:00:00Z"},
-        },
-        record(3) | timeless,
-    ]
-    content = b"\n".join(map(encode, lines)) + b"\n"
-    times = [call.occurred_at for call in read(content).calls]
-    assert times == ["2026-11-22T10:00:00.000Z"] * 2 + ["2026-11-22T10:00:05.000Z"]
-
-
-def test_a_glued_record_takes_its_time_from_the_one_glued_in_front_of_it() -> None:
-    content = encode(record(1)) + b"\n" + encode(record(2)) + encode(record(3, timestamp=None)) + b"\n"
-    assert read(content).calls[2].occurred_at == "2026-11-22T18:06:42.000Z"
-
-
-def test_a_record_without_any_time_before_it_is_rejected() -> None:
-    outcome = read(with_second(encode(record(2))).replace(b'"timestamp":"2026-11-22T18:06:41.000Z"', b'"timestamp":0'))
-    assert outcome.keys == KEYS[1:]
-    assert outcome.rejects == [("0", "no_time")]
 
 
 @pytest.mark.parametrize("model", ['"model":null', '"model":""', '"model":5'])
@@ -365,8 +310,8 @@ def test_usage_that_is_no_object_is_no_usage() -> None:
 
 
 def test_labels_of_a_damaged_line_are_storable() -> None:
-    outcome = read(second_with('"cwd":"/home/ann"', '"cwd":"/a\\ud800b\\u0000\\ud83d\\ude00","gitBranch":["x"]'))
-    assert (outcome.calls[1].project, outcome.calls[1].git_branch) == ("/a\ufffdb\N{GRINNING FACE}", "")
+    outcome = read(second_with('"cwd":"/home/ann"', '"cwd":"/ü\\ud800b\\u0000\\ud83d\\ude00","gitBranch":["x"]'))
+    assert (outcome.calls[1].project, outcome.calls[1].git_branch) == ("/ü\ufffdb\N{GRINNING FACE}", "")
 
 
 def test_a_damaged_progress_line_still_gives_its_copy() -> None:
@@ -388,8 +333,9 @@ def test_damaged_books_are_read_as_far_as_they_go() -> None:
     assert (total.cost_usd, total.position, state.line_counts) == (0, f"{STEM}:9", {"cost-state": 1})
 
 
-def test_a_line_torn_in_many_small_objects_is_given_up_in_time() -> None:
-    torn = b'{"type":"user","x":[' + b'{"a":{"b":[' * 200_000
+def test_a_line_that_opens_without_end_is_given_up_in_time() -> None:
+    """Each place where a record may begin is a try, and each try reads on until the nesting is too deep."""
+    torn = b'{"type":"user" ' + (b'{"a":"' + b"x" * 1_000 + b'","b":') * 40_000
     started = time.monotonic()
     outcome = read(with_second(torn + b'{"usage":{'))
     assert time.monotonic() - started < 20

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.collector.fold import Fold
+from tallystick.collector.fold import COUNTS as FOLD_COUNTS
+from tallystick.collector.fold import RANK, TEXTS, Fold
 from tallystick.observation import Observation
 
 COUNTS = ["input_tokens", "cache_creation_5m_tokens", "cache_creation_1h_tokens", "cache_read_tokens"]
@@ -185,11 +186,10 @@ def test_equal_copies_become_one() -> None:
     assert folded(call(), call(position="f:9"), call()) == [call()]
 
 
-def test_the_flags_go_with_what_they_are_about() -> None:
-    early = call(flags=("time_inherited", "not_final"), output_tokens=1)
-    late = call(flags=("coerced", "clock_skew"), occurred_at="2026-08-22T10:00:01.000Z")
-    (one,) = folded(early, late)
-    assert set(one.flags) == {"coerced", "time_inherited"}
+def test_the_earliest_time_stays_whichever_copy_comes_first() -> None:
+    early, late = call(), call(output_tokens=9, occurred_at="2026-08-22T10:00:01.000Z")
+    for copies in ((early, late), (late, early), (late, early, late)):
+        assert folded(*copies) == [call(output_tokens=9)]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,9 @@ def test_the_flags_go_with_what_they_are_about() -> None:
     [
         call(input_tokens=1),
         call(model="claude-y"),
+        call(model="claude-y", output_tokens=6),
         call(flags=("weak_key",)),
+        call(flags=("time_inherited",), output_tokens=6),
         call(session_id="t"),
         call(request_id="r"),
         call(is_sidechain=True),
@@ -234,14 +236,9 @@ def test_what_was_taken_is_held_no_longer() -> None:
     assert (len(fold), fold.folded, fold.take_all()) == (0, 0, [])
 
 
-def test_the_members_of_both_questions_are_all_the_members() -> None:
-    """A member added to the observation must be given to one of the two, or a fold would lose it."""
-    amount = {"output_tokens", "is_final", "origin_rank", "reported_cost_usd", *COUNTS, *PRICE_LABELS}
-    place = {"occurred_at", "is_sidechain", "request_id", *PLACE_LABELS}
-    rest = {"event_key", "flags", "position", "reject_reason"}
-    assert amount | place | rest == set(msgspec.structs.asdict(call()))
-    late = call(**dict.fromkeys(sorted(place - {"occurred_at", "is_sidechain"}), "late"), occurred_at=TIMES[3])
-    one_sided = msgspec.structs.replace(late, output_tokens=9, is_sidechain=True, model="better")
-    (one,) = folded(call(), one_sided)
-    assert {name: getattr(one, name) for name in place} == {name: getattr(call(), name) for name in place}
-    assert {name: getattr(one, name) for name in amount} == {name: getattr(one_sided, name) for name in amount}
+def test_every_member_is_compared_or_decided() -> None:
+    """A member added to the observation must be looked at here, or a fold could lose it."""
+    decided = {"occurred_at", "flags", "position", *RANK, *FOLD_COUNTS}
+    assert decided | set(TEXTS) | {"grain", "is_sidechain", "reported_cost_usd", "reject_reason"} == set(
+        msgspec.structs.asdict(call())
+    )

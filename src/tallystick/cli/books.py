@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
+from uuid import uuid4
 
 from tallystick.cli.options import CommonOptions
 from tallystick.cli.terminal import say
@@ -94,9 +95,6 @@ def _find_user(ledger: Ledger, settings: Settings, *, is_own: bool) -> Settings:
     """The first command makes the user id; where config.toml was lost, the only account of the own ledger is it."""
     adopted = ledger.only_account() if is_own else None
     if adopted is None:
-        # uuid takes 4 ms to import, once in the life of a machine.
-        from uuid import uuid4
-
         adopted = str(uuid4())
     return save_user_id(settings, adopted)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -33,20 +36,13 @@ def plain_row(row: ReportRow | Totals) -> dict[str, Plain]:
 
 def json_text(document: dict[str, Plain], *, is_ascii: bool) -> str:
     """The document, indented."""
-    # json takes 5 ms to import, and only --json asks for it.
-    from json import dumps
-
-    return dumps(document, indent=2, ensure_ascii=is_ascii)
+    return json.dumps(document, indent=2, ensure_ascii=is_ascii)
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[ReportRow]) -> str:
     """One line of names and one line per row; a missing value is empty, a list is joined by blanks."""
-    # csv takes 6 ms to import, and only --csv asks for it.
-    from csv import writer
-    from io import StringIO
-
-    buffer = StringIO()
-    out = writer(buffer, lineterminator="\n")
+    buffer = io.StringIO()
+    out = csv.writer(buffer, lineterminator="\n")
     out.writerow(columns)
     for row in rows:
         out.writerow(_csv_cell(value) for value in plain_row(row).values())

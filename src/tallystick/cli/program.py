@@ -18,7 +18,7 @@ import click
 
 from tallystick.cli.main import EXIT_INTERRUPTED
 from tallystick.cli.options import CommonOptions, common_options
-from tallystick.cli.terminal import one_line, say, without_passwords
+from tallystick.cli.terminal import NoReader, one_line, say, without_passwords
 from tallystick.errors import TallystickError
 
 EXIT_FAILURE = 1
@@ -136,7 +136,7 @@ def run(arguments: list[str]) -> int:
             answer = program.main(arguments, prog_name="tally", standalone_mode=False, obj=common)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except (NoReader, BrokenPipeError):
         _drop_output()
         return EXIT_NO_READER
     except click.exceptions.NoArgsIsHelpError as error:

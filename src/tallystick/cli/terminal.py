@@ -15,6 +15,10 @@ LEAST_WIDTH = 40
 _ASCII_SIGNS = str.maketrans({"─": "-", "…": "~"})
 
 
+class NoReader(Exception):
+    """Whoever read the output has gone: no error, and nothing more to say. (click takes a BrokenPipeError for one.)"""
+
+
 class Palette(NamedTuple):
     """The escape sequences of each kind of text; all empty where colour is not wanted."""
 
@@ -71,8 +75,11 @@ def _width_of(stream: TextIO, environ: Mapping[str, str], *, is_interactive: boo
 def write_lines(lines: Iterable[str], *, terminal: Terminal) -> None:
     """Print lines to standard output, in signs that it can show."""
     text = "".join(f"{line}\n" for line in lines)
-    sys.stdout.write(text if terminal.has_unicode else text.translate(_ASCII_SIGNS))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text if terminal.has_unicode else text.translate(_ASCII_SIGNS))
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise NoReader from error
 
 
 def say(line: str) -> None:

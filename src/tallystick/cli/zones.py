@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 from tallystick.errors import ConfigError
 
@@ -11,9 +12,6 @@ def find_zone(name: str) -> tzinfo:
     """The zone of an IANA name; raises ConfigError where this machine does not know it."""
     if name == "UTC":
         return UTC
-    # zoneinfo takes 5 ms to import, and a report by day in the ledger's own zone has no time to show.
-    from zoneinfo import ZoneInfo
-
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:

@@ -421,14 +421,30 @@ create table public.token_usage_prices (
   origin text not null,
   digest text not null,
   recorded_at timestamptz not null,
-  constraint token_usage_prices_pkey primary key (price_id)
+  constraint token_usage_prices_pkey primary key (price_id),
+  constraint prices_rates_not_negative check (
+    least(
+      input_usd_per_mtok, output_usd_per_mtok, cache_read_usd_per_mtok, cache_creation_5m_usd_per_mtok,
+      cache_creation_1h_usd_per_mtok, long_input_usd_per_mtok, long_output_usd_per_mtok,
+      long_cache_read_usd_per_mtok, long_cache_creation_5m_usd_per_mtok, long_cache_creation_1h_usd_per_mtok,
+      web_search_usd
+    ) >= 0
+  ),
+  constraint prices_long_rates_come_together check (
+    num_nulls(
+      long_context_threshold_tokens, long_input_usd_per_mtok, long_output_usd_per_mtok,
+      long_cache_read_usd_per_mtok, long_cache_creation_5m_usd_per_mtok, long_cache_creation_1h_usd_per_mtok
+    ) in (0, 6)
+  ),
+  constraint prices_multipliers_positive check (
+    least(batch_multiplier, flex_multiplier, priority_multiplier, fast_multiplier, us_multiplier) > 0
+  )
 );
 comment on table public.token_usage_prices is
   'Dated rates, appended and never changed; user_id null is everybody''s. US dollars per million tokens.';
-create index prices_by_model on public.token_usage_prices (provider, model, valid_from desc, price_id desc);
-comment on index public.prices_by_model is 'The price in force for a model at a time.';
-create index prices_of_user on public.token_usage_prices (user_id, provider, model) where user_id is not null;
-comment on index public.prices_of_user is 'Whether a user has prices of the own, and which.';
+create index prices_by_model
+on public.token_usage_prices (user_id, provider, model, valid_from desc, price_id desc);
+comment on index public.prices_by_model is 'The prices of a model, everybody''s or one user''s; whether a user has any.';
 -- Observations: reading them from JSON, ranking them, and folding several of one call into one.
 
 -- The observation that a JSON object is laid over, so that members left out get their defaults.
@@ -1794,8 +1810,8 @@ revoke all on function tallystick.price_digest(public.token_usage_prices)
 
 -- A price is added where it says something else than the one that stands for the same owner, model and date. Of several
 -- in one list only the last can stand; the others are not added, or sending the list again would add them again.
--- Writers take turns, so that two who send the same list at once add it once; readers do not wait. In p_prices, price_id
--- is the place in the list.
+-- Writers take turns, so that two who send the same list at once add it once; readers do not wait. In p_prices,
+-- price_id is the place in the list.
 create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )

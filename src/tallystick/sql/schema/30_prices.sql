@@ -304,8 +304,8 @@ revoke all on function tallystick.price_digest(public.token_usage_prices)
 
 -- A price is added where it says something else than the one that stands for the same owner, model and date. Of several
 -- in one list only the last can stand; the others are not added, or sending the list again would add them again.
--- Writers take turns, so that two who send the same list at once add it once; readers do not wait. In p_prices, price_id
--- is the place in the list.
+-- Writers take turns, so that two who send the same list at once add it once; readers do not wait. In p_prices,
+-- price_id is the place in the list.
 create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )
