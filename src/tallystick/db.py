@@ -87,9 +87,11 @@ class Database:
         self.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that runs inside is committed together, or not at all."""
+    def transaction(self, *, is_snapshot: bool = False) -> Iterator[None]:
+        """All that runs inside is committed together, or not at all; in a snapshot, all of it sees one moment."""
         with _our_errors(), self._connection.transaction():
+            if is_snapshot:
+                self._connection.execute("set transaction isolation level repeatable read read only")
             if self._as_service_role:
                 self._become_service_role()
             yield

@@ -69,7 +69,7 @@ _PLAIN_IN_URL = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_LIMIT_BYTES = 103  # macOS; Linux takes 107
 # The shell ends at once, so that the server is nobody's child: no caller is left with a zombie to collect.
-_START_IN_BACKGROUND = '"$@" >&2 & echo $!'
+_START_IN_BACKGROUND = '"$@" >&2 &'
 
 
 class EmbeddedStatus(NamedTuple):
@@ -119,9 +119,12 @@ class EmbeddedServer:
             try:
                 self._ensure_up()
                 self._bound_log()
-            except BaseException:
+            except BaseException as error:
                 if is_new:
                     self._leave()
+                    # A server that nobody waits for any more would stay; one that is only slow to recover may go on.
+                    if isinstance(error, KeyboardInterrupt):
+                        self._stop_unless_wanted()
                 raise
         return self._url()
 
@@ -134,8 +137,7 @@ class EmbeddedServer:
             return
         with self._mutex():
             self._leave()
-            if not self._keep_up_mark.exists() and not self._live_clients():
-                self._stop_server()
+            self._stop_unless_wanted()
 
     def keep_up(self) -> None:
         """From now on the last client to leave does not stop the server; stop() does."""
@@ -260,15 +262,10 @@ class EmbeddedServer:
             check_major_version(self._home, binaries=binaries)
             self._bound_log()
             log_start = self._log.stat().st_size if self._log.exists() else 0
-            pid = self._spawn(binaries / "postgres", alive=alive)
+            self._spawn(binaries / "postgres", alive=alive)
         finally:
             os.close(alive)  # the server has a copy, so this unlocks nothing
-        try:
-            self._wait_until_ready(log_start=log_start)
-        except KeyboardInterrupt:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)  # SIGINT would be lost on a server that has not set its handlers yet
-            raise
+        self._wait_until_ready(log_start=log_start)
 
     def _wait_for_silence(self) -> int | None:
         """server.alive, locked for the next server; None if the one that held it turns out to be ready after all."""
@@ -287,8 +284,8 @@ class EmbeddedServer:
             hint="run `tally db stop`; if that changes nothing, another machine or container is using this folder",
         )
 
-    def _spawn(self, postgres: Path, *, alive: int) -> int:
-        """Start the server and return its process id.
+    def _spawn(self, postgres: Path, *, alive: int) -> None:
+        """Start the server.
 
         postmaster.pid of a killed server goes first: Postgres would take whoever has that id now for a server. The lock
         `alive`, which we hold and the server inherits, proves that there is none.
@@ -301,10 +298,9 @@ class EmbeddedServer:
         command = ["-c", _START_IN_BACKGROUND, "sh", str(postgres), "-D", str(self._cluster)]
         log = open_private(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            told = run_tool(Path("/bin/sh"), *command, account=account, folder=self._home, alive=alive, stderr=log)
+            run_tool(Path("/bin/sh"), *command, account=account, folder=self._home, alive=alive, stderr=log)
         finally:
             os.close(log)
-        return int(told)
 
     def _wait_until_ready(self, *, log_start: int) -> None:
         for _ in tries(_START_SECONDS):
@@ -319,6 +315,10 @@ class EmbeddedServer:
             f"the embedded Postgres is still recovering after {_START_SECONDS:.0f} s",
             hint=f"it goes on by itself: try again later, or see {self._log}",
         )
+
+    def _stop_unless_wanted(self) -> None:
+        if not self._keep_up_mark.exists() and not self._live_clients():
+            self._stop_server()
 
     def _stop_server(self) -> None:
         """Fast shutdown, waiting until the last process of the server has gone."""

@@ -259,10 +259,10 @@ class Ledger:
         *,
         more: Sequence[object] = (),
     ) -> list[Row]:
-        """Every page of a report, read in one transaction."""
+        """Every page of a report, all of one moment."""
         rows: list[Row] = []
         after: str | None = None
-        with self._database.transaction():
+        with self._database.transaction(is_snapshot=True):
             while True:
                 page = self._database.rows(row_class, query, [*arguments, after, PAGE_ROWS, *more])
                 rows += page

@@ -1,4 +1,4 @@
-"""PYTEST_DONT_REWRITE. Fixtures for the tests of the command line: processes of `python -m tallystick` in a home of their own.
+"""Fixtures for the tests of the command line: processes of `python -m tallystick` in a home of their own.
 
 The transcripts are invented, call by call, with the prices that the expected costs are computed from beside them.
 """
@@ -109,7 +109,11 @@ def write_transcripts(config_dir: Path, calls: Sequence[Call] = CALLS, *, first_
             "server_tool_use": {"web_search_requests": call.web_search_requests, "web_fetch_requests": 0},
         }
         message = {"id": f"msg_01CliTest{number:08d}", "model": call.model, "stop_reason": "end_turn", "usage": usage}
-        started = {**message, "stop_reason": None, "usage": {**usage, "output_tokens": 1, "output_tokens_details": None}}
+        started = {
+            **message,
+            "stop_reason": None,
+            "usage": {**usage, "output_tokens": 1, "output_tokens_details": None},
+        }
         for copy, said in enumerate((started, message)):
             add_line(
                 config_dir,

@@ -151,7 +151,7 @@ def test_last_ends_today_in_the_zone_of_the_report(books: Tally) -> None:
     assert (until - since).days == 6
 
 
-def test_the_day_is_that_of_the_zone_asked_for(books: Tally, truth: Any) -> None:
+def test_the_day_is_that_of_the_zone_asked_for(books: Tally) -> None:
     days = books.json("daily", "--no-import", "--timezone", "UTC", "--until", "2026-11-02")["days"]
     assert [day["event_count"] for day in days] == [3]
     events = books.lines("session", "1a000000", "--no-import", "--timezone", "Asia/Tokyo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import EmbeddedServerError
-from tallystick.private_files import is_locked
+from tallystick.private_files import is_locked, locked
 
 IS_ROOT = os.geteuid() == 0
 WAIT_SECONDS = 30
@@ -94,6 +95,15 @@ def test_who_comes_while_another_goes_finds_a_server(folder: Path, server_at: Ma
     visitors = [client_of(folder / "postgres", is_visitor=True) for _ in range(3)]
     assert [visitor.communicate()[1] for visitor in visitors] == [""] * 3
     assert not server.status().is_running
+
+
+def test_nobody_enters_while_another_starts_or_stops(folder: Path, server_at: Make, client_of: Client) -> None:
+    with server_at() as url:
+        with locked(folder / "postgres" / "mutex", limit_seconds=WAIT_SECONDS):
+            client = client_of(folder / "postgres")
+            assert select.select([client.stdout], [], [], 1.0)[0] == []
+        assert url_from(client) == url
+        client.communicate()
 
 
 def test_a_killed_client_neither_keeps_the_server_up_nor_troubles_the_next(

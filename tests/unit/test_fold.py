@@ -179,7 +179,7 @@ def test_copies_written_while_a_call_streams_become_one() -> None:
     begun = call(output_tokens=1, flags=("not_final",), position="f:0")
     more = call(output_tokens=40, occurred_at="2026-08-22T10:00:01.000Z", position="f:1")
     done = call(output_tokens=90, occurred_at="2026-08-22T10:00:02.000Z", is_final=True, position="f:2")
-    assert folded(begun, more, done) == [call(output_tokens=90, is_final=True, position="f:0")]
+    assert folded(begun, more, done) == [call(output_tokens=90, is_final=True, position="f:2")]
 
 
 def test_equal_copies_become_one() -> None:

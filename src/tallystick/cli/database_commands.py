@@ -53,7 +53,10 @@ def stop(common: CommonOptions) -> None:
 @common_options
 @click.pass_obj
 def url(common: CommonOptions) -> None:
-    """Print the URL of the embedded Postgres, which is started and kept up: psql "$(tally db url)"."""
+    """Print the URL of the embedded Postgres.
+
+    It is started and kept up until `tally db stop`, for whatever connects to it: psql "$(tally db url)".
+    """
     server = _keep_up(common, action="`tally db url`")
     _print(server.status().url)
 
@@ -90,7 +93,10 @@ def migrate(common: CommonOptions) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @common_options
 def export(folder: Path) -> None:
-    """Write the SQL of the schema into DIR, such as a Supabase project's supabase/migrations."""
+    """Write the SQL of the schema into DIR.
+
+    Meant for the folder supabase/migrations of a Supabase project; a file that stands there and differs is left alone.
+    """
     written = export_migrations(folder)
     _print(*(str(path) for path in written), f"{plural(len(written), 'file')} written.")
 
@@ -100,7 +106,7 @@ def export(folder: Path) -> None:
 @common_options
 @click.pass_obj
 def backup(common: CommonOptions, file: Path) -> None:
-    """Write the whole ledger into FILE, which must not exist yet."""
+    """Write the whole ledger into a new FILE."""
     # Both commands need modules that no other command does.
     from tallystick.cli.backup import write_backup
 
@@ -114,7 +120,10 @@ def backup(common: CommonOptions, file: Path) -> None:
 @common_options
 @click.pass_obj
 def restore(common: CommonOptions, file: Path, force: bool) -> None:
-    """Fill an empty ledger from FILE, which `tally db backup` wrote."""
+    """Fill an empty ledger from FILE.
+
+    FILE is one that `tally db backup` wrote, of this version of Tallystick or an older one.
+    """
     from tallystick.cli.backup import restore_backup
 
     settings = load_settings(database_url=common.database_url)

@@ -154,7 +154,13 @@ _REPORT_OPTIONS = (
         help="Only this project: its path, or the last part of it; may be repeated.",
     ),
     click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model; may be repeated."),
-    click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source, such as claude-code; may be repeated."),
+    click.option(
+        "--source",
+        "sources",
+        multiple=True,
+        metavar="NAME",
+        help="Only this source: claude-code, ...; may be repeated.",
+    ),
     click.option(
         "--by", type=click.Choice(BREAKDOWNS, case_sensitive=False), help="Break every line of the report down by this."
     ),

@@ -119,9 +119,8 @@ class _Call:
         amount = _amount(copy)
         if not self._is_sure or _labels(copy) != self._labels:
             return False
-        if amount != self._amount:
-            if amount[:3] == self._amount[:3] or not _is_amount_valid(copy):
-                return False
+        if amount != self._amount and (amount[:3] == self._amount[:3] or not _is_amount_valid(copy)):
+            return False
         if copy.occurred_at != self._occurred_at:
             if _is_plain_time(copy.occurred_at) is None:
                 return False

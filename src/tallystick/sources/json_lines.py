@@ -18,7 +18,8 @@ INT64_MAX: Final = 2**63 - 1
 _MAX_DEPTH: Final = 100
 # No count is longer, and int() takes the square of the length.
 _MAX_INTEGER_DIGITS: Final = 40
-_MAX_FAILED_RESTARTS: Final = 1_000
+# A torn record fails once for each object that it left open, so more failures than this come from something else.
+_MAX_FAILED_RESTARTS: Final = 100
 
 _BLANK: Final = "\ufeff\x00 \t\r\n"
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)

@@ -44,7 +44,6 @@ create type tallystick.usage_slice as (
   own_source text collate "C",
   own_session_id text collate "C",
   own_model text collate "C",
-  session_count bigint,
   event_count bigint,
   message_count bigint,
   unpriced_message_count bigint,
@@ -202,22 +201,11 @@ as $$
     case when (p_grouping).by_session then s.session_id else '' end,
     case when (p_grouping).by_project then s.project else '' end,
     case when (p_grouping).by_model then s.model else '' end,
-    s.source, s.session_id, s.model, s.session_count, s.event_count, s.message_count, s.unpriced_message_count,
-    s.input_tokens, s.output_tokens, s.thinking_tokens, s.cache_creation_tokens, s.cache_read_tokens,
-    s.web_search_requests, s.cost_usd, null::text[]
+    s.source, s.session_id, s.model, s.event_count, s.message_count, s.unpriced_message_count, s.input_tokens,
+    s.output_tokens, s.thinking_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.web_search_requests,
+    s.cost_usd, null::text[]
   from (
-    select d.usage_date, ''::text as source, ''::text as session_id, ''::text as project, ''::text as model,
-      d.daily_session_count as session_count, d.daily_event_count as event_count,
-      d.daily_message_count as message_count, d.daily_unpriced_message_count as unpriced_message_count,
-      d.daily_input_tokens as input_tokens, d.daily_output_tokens as output_tokens,
-      d.daily_thinking_tokens as thinking_tokens, d.daily_cache_creation_tokens as cache_creation_tokens,
-      d.daily_cache_read_tokens as cache_read_tokens, d.daily_web_search_requests as web_search_requests,
-      d.daily_cost_usd as cost_usd
-    from public.token_usage_daily as d
-    where p_road = 'daily' and d.user_id = p_user_id
-      and d.usage_date between (p_filter).since and (p_filter).until
-    union all
-    select d.usage_date, d.source, '', d.project, d.model, null::bigint, d.event_count, d.message_count,
+    select d.usage_date, d.source, ''::text as session_id, d.project, d.model, d.event_count, d.message_count,
       d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
@@ -227,7 +215,7 @@ as $$
       and ((p_filter).projects is null or d.project = any ((p_filter).projects))
       and ((p_filter).models is null or d.model = any ((p_filter).models))
     union all
-    select d.usage_date, d.source, d.session_id, d.project, d.model, null::bigint, d.event_count, d.message_count,
+    select d.usage_date, d.source, d.session_id, d.project, d.model, d.event_count, d.message_count,
       d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
@@ -239,7 +227,7 @@ as $$
       and ((p_filter).sessions is null or d.session_id = any ((p_filter).sessions))
     union all
     select (e.occurred_at at time zone (p_filter).time_zone)::date, e.source, e.session_id, e.project, e.model,
-      null::bigint, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
+      1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
     from tallystick.selected_events(p_user_id, p_filter) as e
@@ -247,7 +235,7 @@ as $$
   ) as s
 $$;
 comment on function tallystick.usage_slices is
-  'The rows that a report adds up: road is daily, by_day, by_session_day or events; any other gives none.';
+  'The rows that a report adds up: road is by_day, by_session_day or events; any other gives none.';
 revoke all on function tallystick.usage_slices from public, anon, authenticated;
 
 create function tallystick.usage_totals(
@@ -258,10 +246,10 @@ language sql
 stable
 as $$
   select s.period_start, s.source, s.session_id, s.project, s.model, null::text, null::text, null::text,
-    sum(s.session_count)::bigint, sum(s.event_count)::bigint, sum(s.message_count)::bigint,
-    sum(s.unpriced_message_count)::bigint, sum(s.input_tokens)::bigint, sum(s.output_tokens)::bigint,
-    sum(s.thinking_tokens)::bigint, sum(s.cache_creation_tokens)::bigint, sum(s.cache_read_tokens)::bigint,
-    sum(s.web_search_requests)::bigint, sum(s.cost_usd),
+    sum(s.event_count)::bigint, sum(s.message_count)::bigint, sum(s.unpriced_message_count)::bigint,
+    sum(s.input_tokens)::bigint, sum(s.output_tokens)::bigint, sum(s.thinking_tokens)::bigint,
+    sum(s.cache_creation_tokens)::bigint, sum(s.cache_read_tokens)::bigint, sum(s.web_search_requests)::bigint,
+    sum(s.cost_usd),
     case when (p_grouping).lists_models then array_agg(distinct s.own_model) end
   from tallystick.usage_slices(p_user_id, p_road, p_filter, p_grouping) as s
   group by s.period_start, s.source, s.session_id, s.project, s.model

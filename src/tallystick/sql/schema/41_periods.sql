@@ -21,8 +21,11 @@ create type public.usage_row as (
 comment on type public.usage_row is
   'One line of a report by day, week, month, model or project; a label is null where unknown or not broken down by.';
 
--- A session counts once in each row, whatever its days: its labels are read without their sums and made distinct first,
--- which costs a fraction of count(distinct). A day without filter or breakdown has its count in token_usage_daily.
+-- The daily report without filter or breakdown is what everybody looks at first, so it has a read of its own: one row
+-- of token_usage_daily per day, at a fifth of what planning the other would cost.
+--
+-- In every other report a session counts once in each row, whatever its days: its labels are read without their sums
+-- and made distinct first, which costs a fraction of count(distinct).
 create function tallystick.usage_report(
   p_user_id uuid, p_period text, p_week_start integer, p_label text, p_since date, p_until date, p_time_zone text,
   p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_by text, p_after jsonb, p_limit integer
@@ -52,24 +55,39 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
   );
   v_after := tallystick.page_key(p_after, null);
-  -- earlier periods are behind this page; their times go with them, by the same day to spare
+  -- earlier periods are behind this page
   v_filter.since := greatest(v_filter.since, v_after.period_start);
-  v_filter.called_from := (v_filter.since - 1)::timestamp at time zone v_filter.time_zone;
+  v_filter.called_from := greatest(
+    v_filter.called_from, (v_after.period_start - 1)::timestamp at time zone v_filter.time_zone
+  );
   v_road := case
     when not v_filter.is_account_zone then 'events'
     when v_grouping.by_session or p_sessions is not null then 'by_session_day'
-    when v_grouping.by_source or v_grouping.by_project or v_grouping.by_model
-      or p_sources is not null or p_projects is not null or p_models is not null then 'by_day'
-    else 'daily'
+    when p_period = 'day' and p_by is null
+      and p_sources is null and p_projects is null and p_models is null then 'daily'
+    else 'by_day'
   end;
+  if v_road = 'daily' then
+    return query
+    select d.usage_date, null::text, null::text, null::text, null::text, d.daily_session_count, d.daily_event_count,
+      d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens, d.daily_output_tokens,
+      d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens, d.daily_web_search_requests,
+      tallystick.cost_text(d.daily_cost_usd, d.daily_message_count, d.daily_unpriced_message_count)
+    from public.token_usage_daily as d
+    where d.user_id = p_user_id and d.usage_date between v_filter.since and v_filter.until
+      and (p_after is null or d.usage_date > v_after.period_start)
+    order by d.usage_date
+    limit p_limit;
+    return;
+  end if;
   v_session_road := case
-    when v_grouping.by_session or v_road = 'daily' and p_period = 'day' then 'none'
+    when v_grouping.by_session then 'none'
     when v_road = 'events' then 'events'
     else 'by_session_day'
   end;
   return query
   select nullif(t.period_start, '-infinity'), nullif(t.source, ''), nullif(t.session_id, ''), nullif(t.project, ''),
-    nullif(t.model, ''), case when v_grouping.by_session then 1 else coalesce(n.session_count, t.session_count) end,
+    nullif(t.model, ''), case when v_grouping.by_session then 1 else n.session_count end,
     t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
     tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)

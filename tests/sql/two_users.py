@@ -1,0 +1,240 @@
+"""Two users' books side by side, and everything that the one of them can do, for the tests of isolation."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+
+Db = psycopg.Connection[Any]
+
+# Bob's id is the smaller one: a row of his that got in would come first
+ALICE, BOB = "aaaaaaaa-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
+NOW = "2026-06-20T12:00:00Z"
+PRICE = {"provider": "test", "valid_from": "2026-01-01", "output_usd_per_mtok": "5", "origin": "test"}
+
+
+class Function(NamedTuple):
+    """One function of ours, with what a call of it needs; the parameters are names and types."""
+
+    schema: str
+    name: str
+    signature: str
+    parameters: list[tuple[str, str]]
+    default_count: int
+
+    @property
+    def takes_user(self) -> bool:
+        return any(name == "p_user_id" for name, _ in self.parameters)
+
+
+def functions(db: Db, where: str) -> list[Function]:
+    """The functions of ours for which a condition on `p` (pg_proc) and `n` (pg_namespace) holds."""
+    rows = db.execute(
+        "select n.nspname, p.proname, p.oid::regprocedure::text, "
+        "coalesce(p.proargnames, '{}'), p.proargtypes::regtype[]::text[], p.pronargdefaults "
+        "from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace "
+        f"where n.nspname in ('public', 'tallystick') and ({where}) order by 3".encode()
+    ).fetchall()
+    return [
+        Function(schema, name, signature, list(zip(names, types, strict=False)), default_count)
+        for schema, name, signature, names, types, default_count in rows
+    ]
+
+
+def tables(db: Db, where: str = "true") -> list[str]:
+    rows = db.execute(
+        "select c.oid::regclass::text from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
+        f"where n.nspname in ('public', 'tallystick') and c.relkind in ('r', 'p', 'v', 'm', 'f') and ({where}) "
+        "order by 1".encode()
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def tables_of_users(db: Db) -> list[str]:
+    has_user = "exists (select from pg_attribute as a where a.attrelid = c.oid and a.attname = 'user_id')"
+    return tables(db, has_user)
+
+
+def act_as(db: Db, role: str, user_id: str | None = None) -> None:
+    """Be somebody for the rest of the transaction, as PostgREST does it; the role `none` is the owner again."""
+    db.execute("select set_config('role', %s, true)", [role])
+    claims = json.dumps({"sub": user_id, "role": role}) if user_id else ""
+    db.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+
+
+@contextmanager
+def undone(db: Db) -> Iterator[None]:
+    """What happens inside leaves nothing, the role included."""
+    with db.transaction(force_rollback=True):
+        yield
+
+
+def call(db: Db, function: Function, arguments: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Call by name; a parameter that is not given is null, or its default where it has one."""
+    required = len(function.parameters) - function.default_count
+    given = [
+        (name, kind) for place, (name, kind) in enumerate(function.parameters) if name in arguments or place < required
+    ]
+    passed = ", ".join(f"{name} => %s::{kind}" for name, kind in given)
+    query = f"select * from {function.schema}.{function.name}({passed})"
+    return db.execute(query.encode(), [arguments.get(name) for name, _ in given]).fetchall()
+
+
+def entry(db: Db, name: str, **arguments: Any) -> list[tuple[Any, ...]]:
+    """Call a function of `public` by its name."""
+    passed = ", ".join(f"{argument} => %s" for argument in arguments)
+    return db.execute(f"select * from public.{name}({passed})".encode(), list(arguments.values())).fetchall()
+
+
+def observation(number: int, **members: Any) -> dict[str, Any]:
+    hour = 7 + number
+    return {
+        "event_key": f"test:{number}",
+        "occurred_at": f"2026-06-{10 + hour // 24}T{hour % 24:02}:10:00Z",
+        "source": "one",
+        "provider": "test",
+        "model": ("model-a", "model-b", "nobody-knows")[number % 3],
+        "session_id": f"session-{number % 2}",
+        "project": f"project-{number % 2}",
+        "device": "desk",
+        "input_tokens": 1000 + number,
+        "output_tokens": 100 + number,
+        **members,
+    }
+
+
+def open_books(db: Db) -> None:
+    """Prices for everybody, the clock, and names that are written out in full."""
+    db.execute("set local search_path = ''")
+    db.execute("select set_config('tallystick.now', %s, true)", [NOW])
+    entry(db, "add_token_prices", p_prices=json.dumps([{**PRICE, "model": "model-a", "input_usd_per_mtok": "3"}]))
+
+
+def keep_alices_books(db: Db) -> None:
+    entry(db, "make_account", p_user_id=ALICE, p_time_zone="Europe/Berlin")
+    own = {**PRICE, "model": "model-b", "input_usd_per_mtok": "7"}
+    entry(db, "add_token_prices", p_prices=json.dumps([own]), p_user_id=ALICE)
+    placeholder = observation(1, output_tokens=1)
+    entry(db, "ingest_token_usage", p_user_id=ALICE, p_events=json.dumps([placeholder]))
+    batch = [*(observation(number) for number in range(1, 9)), observation(20, input_tokens=-1, position="a:1")]
+    entry(db, "ingest_token_usage", p_user_id=ALICE, p_events=json.dumps(batch))
+
+
+def keep_bobs_books(db: Db) -> None:
+    """The same keys and labels with other counts, times between Alice's, and prices for what she has none for."""
+    entry(db, "make_account", p_user_id=BOB, p_time_zone="America/Los_Angeles")
+    own = [{**PRICE, "model": model, "input_usd_per_mtok": "11"} for model in ("model-a", "model-b", "nobody-knows")]
+    entry(db, "add_token_prices", p_prices=json.dumps(own), p_user_id=BOB)
+    placeholders = [observation(number, output_tokens=1) for number in range(1, 4)]
+    entry(db, "ingest_token_usage", p_user_id=BOB, p_events=json.dumps(placeholders))
+    batch = [
+        *(observation(number, input_tokens=5000, output_tokens=700, device="lap") for number in range(1, 16)),
+        *(observation(number, occurred_at=f"2026-06-{number}T05:40:00Z", device="lap") for number in range(16, 28)),
+        observation(30, session_id="session-12", occurred_at="2026-06-09T20:00:00Z"),
+        observation(31, session_id="session-77", project="project-0", occurred_at="2026-06-10T09:30:00Z"),
+        observation(32, source="two", occurred_at="2026-06-10T12:30:00Z"),
+        observation(20, input_tokens=-1, position="b:1"),
+        observation(21, input_tokens=-1, position="a:1"),
+    ]
+    entry(db, "ingest_token_usage", p_user_id=BOB, p_events=json.dumps(batch))
+
+
+def rows_of(db: Db, user_id: str) -> dict[str, list[Any]]:
+    """Every row of a user, without the numbers that a sequence gave."""
+    found = {}
+    for table in tables_of_users(db):
+        query = f"select to_jsonb(t) - 'price_id' from {table} as t where user_id = %s order by 1"
+        found[table] = [line for (line,) in db.execute(query.encode(), [user_id])]
+    return found
+
+
+REPORTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in ("usage_daily", "usage_weekly", "usage_monthly", "usage_models", "usage_projects")),
+    *(("usage_daily", {"p_by": by}) for by in ("model", "project", "source", "session")),
+    ("usage_daily", {"p_time_zone": "Asia/Tokyo"}),
+    ("usage_daily", {"p_time_zone": "Asia/Tokyo", "p_by": "session"}),
+    ("usage_models", {"p_sessions": ["session-1"]}),
+    *(("usage_sessions", arguments) for arguments in ({}, {"p_since": "2026-06-10"}, {"p_by": "model"})),
+    ("usage_sessions", {"p_time_zone": "Asia/Tokyo", "p_models": ["model-a"]}),
+    ("usage_session", {"p_session_id": "session-1"}),
+    ("usage_session", {"p_session_id": "session-1", "p_time_zone": "Asia/Tokyo"}),
+    ("usage_session", {"p_session_id": "sess"}),
+    ("usage_session", {"p_session_id": "session-7"}),
+    ("usage_session", {"p_session_id": "session-12"}),
+    ("usage_blocks", {}),
+    ("usage_blocks", {"p_since": "2026-06-10", "p_until": "2026-06-10"}),
+    ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(40)]}),
+    ("ledger_state", {}),
+    ("verify_token_usage", {}),
+    ("ledger_digest", {}),
+]
+
+WRITES: list[tuple[str, str, dict[str, Any]]] = [
+    ("authenticated", "make_account", {"p_time_zone": "UTC"}),
+    (
+        "authenticated",
+        "ingest_token_usage",
+        {
+            "p_events": json.dumps(
+                [
+                    observation(2, output_tokens=900),  # a better count
+                    observation(3, occurred_at="2026-06-09T01:00:00Z", project="moved"),  # an earlier time
+                    observation(4),  # nothing new
+                    *(observation(number) for number in (9, 10, 11)),  # Bob has these keys already
+                    observation(20, input_tokens=-1, position="a:1"),
+                    observation(21, input_tokens=-1, position="b:1"),
+                ]
+            )
+        },
+    ),
+    (
+        "authenticated",
+        "add_token_prices",
+        {"p_prices": json.dumps([{**PRICE, "model": "nobody-knows", "input_usd_per_mtok": "11"}])},
+    ),
+    ("service_role", "rerate_token_usage", {"p_limit": 4}),
+    ("service_role", "rerate_token_usage", {"p_limit": 100, "p_from": "2026-06-10"}),
+    (
+        "service_role",
+        "correct_token_usage",
+        {"p_corrections": json.dumps([{"event_key": "test:5", "project": "corrected", "input_tokens": 1}])},
+    ),
+    ("authenticated", "set_time_zone", {"p_time_zone": "Asia/Tokyo"}),
+    ("authenticated", "forget_token_usage", {"p_project": "project-1", "p_limit": 2}),
+    ("authenticated", "forget_token_usage", {"p_project": "project-1"}),
+    ("authenticated", "forget_token_usage", {}),
+]
+
+
+def outcome(db: Db, role: str, name: str, arguments: dict[str, Any]) -> Any:
+    """What Alice gets: the rows, or the error as she sees it."""
+    try:
+        with db.transaction():
+            act_as(db, role, ALICE if role == "authenticated" else None)
+            rows = entry(db, name, p_user_id=ALICE, **arguments)
+            act_as(db, "none")
+            return rows
+    except psycopg.Error as error:
+        return error.sqlstate, error.diag.constraint_name, error.diag.message_primary
+
+
+def reports_of_alice(db: Db, places: Iterable[int] = range(len(REPORTS))) -> Iterator[tuple[str, Any]]:
+    """What she gets for REPORTS, or for those at some places."""
+    for name, arguments in (REPORTS[place] for place in places):
+        yield name, outcome(db, "authenticated", name, arguments)
+
+
+def writes_of_alice(db: Db) -> Iterator[tuple[str, Any]]:
+    """What she gets for each of WRITES, and what her books are then."""
+    for role, name, arguments in WRITES:
+        yield name, outcome(db, role, name, arguments)
+        yield name, rows_of(db, ALICE)
+
+
+def unknown_user() -> str:
+    return str(uuid.uuid4())

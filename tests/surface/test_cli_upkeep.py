@@ -1,0 +1,182 @@
+"""import, verify, rerate, forget, doctor, config and first-run, as processes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+if TYPE_CHECKING:
+    from tests.surface.cli_home import Tally
+
+pytest_plugins = "tests.surface.cli_home"
+
+ACME_PRICE = {
+    "provider": "",
+    "model": "acme-large-1",
+    "valid_from": "2026-01-01",
+    "input_usd_per_mtok": "2",
+    "output_usd_per_mtok": "8.5",
+}
+
+
+def test_an_import_says_what_it_did_and_the_second_finds_nothing(fresh: Tally, truth: Any) -> None:
+    truth.write_transcripts(fresh.claude)
+    first = fresh.lines("import")
+    assert first[0].startswith("Read 3 files of 3, ")
+    assert first[1:] == [
+        "7 new calls, 0 revised, 7 copies of calls already counted, 0 rejected.",
+        "2 new calls without a price; `tally models` names the models.",
+    ]
+    assert fresh.lines("import") == ["Read 0 files of 3, 0 B, in 0.0 s.", "No new calls."]
+    assert fresh.lines("import", str(fresh.claude / "projects"))[1] == "No new calls."
+    assert "cannot read /nowhere/at-all" in fresh.fail("import", "/nowhere/at-all")
+
+
+def test_an_import_takes_the_files_that_are_named(own: Tally, truth: Any) -> None:
+    elsewhere = own.folder / "elsewhere"
+    call = truth.Call("9a000000-1", truth.SHOP, truth.OPUS, "2026-11-21T10:00:00Z", 1, 2, 3)
+    truth.write_transcripts(elsewhere, [call], first_number=100)
+    assert own.lines("import", str(elsewhere))[1].startswith("1 new call, 0 revised")
+    assert own.json("daily", "--no-import")["totals"] == truth.expected([*truth.CALLS, call])
+
+
+def test_tracking_that_is_switched_off_takes_nothing_in(own: Tally, truth: Any) -> None:
+    call = truth.Call("9a000000-1", truth.SHOP, truth.OPUS, "2026-11-21T10:00:00Z", 1, 2, 3)
+    truth.write_transcripts(own.claude, [call], first_number=100)
+    off = {"TOKEN_TRACKING_ENABLED": "false"}
+    assert own.json("daily", environ=off)["totals"] == truth.expected(truth.CALLS)
+    assert own.fail("import", environ=off) == (
+        "tally: token tracking is switched off. Unset TOKEN_TRACKING_ENABLED to take usage in."
+    )
+
+
+def test_verify_proves_the_books_and_finds_what_was_tampered_with(own: Tally) -> None:
+    lines = own.lines("verify")
+    assert all(line.endswith("  ok") for line in lines[:-2])
+    assert lines[-1] == f"All {len(lines) - 2} checks hold: every total equals its rows."
+    with psycopg.connect(own.lines("db", "url")[0]) as connection:
+        connection.execute("update token_usage_daily set daily_output_tokens = daily_output_tokens + 1")
+    done = own.run("verify", exit_code=1)
+    assert "days equal their events" in next(line for line in done.stdout.splitlines() if "WRONG" in line)
+
+
+def test_a_price_of_ones_own_prices_what_was_unpriced(own: Tally) -> None:
+    assert own.lines("rerate") == [
+        "7 calls looked at, 0 costs changed.",
+        "2 calls still without a price; `tally models` names the models.",
+    ]
+    prices = own.home / "config" / "prices.json"
+    prices.write_text(json.dumps([ACME_PRICE]))
+    assert own.lines("rerate", "--until", "2026-11-01") == [
+        f"Took in 1 price of yours from {prices}.",
+        "0 calls looked at, 0 costs changed.",
+    ]
+    # (1,010 input at 2 + 2,020 output at 8.5) / 1,000,000
+    assert own.lines("rerate") == [
+        "7 calls looked at, 2 costs changed.",
+        "Those cost $0.00 before and $0.02 now; the old costs are kept.",
+    ]
+    (row,) = own.json("models", "--no-import", "--model", "acme-large-1")["models"]
+    assert (row["cost_usd"], row["unpriced_message_count"]) == ("0.01919", 0)
+    assert not any("Unpriced" in line for line in own.lines("daily", "--no-import"))
+    assert own.lines("verify")[-1].startswith("All ")
+
+
+def test_a_report_takes_a_changed_price_file_in(own: Tally, truth: Any) -> None:
+    prices = own.home / "config" / "prices.json"
+    prices.write_text(json.dumps([ACME_PRICE]))
+    call = truth.Call("9a000000-1", truth.SHOP, "acme-large-1", "2026-11-21T10:00:00Z", 1_000_000, 0, 0)
+    truth.write_transcripts(own.claude, [call], first_number=100)
+    assert own.json("daily", "--since", "2026-11-21")["totals"]["cost_usd"] == "2"
+    prices.write_text("[{]")
+    done = own.run("daily")
+    assert "2026-11-21" in done.stdout
+    assert "prices.json is not JSON" in done.stderr
+    assert "prices.json is not JSON" in own.fail("rerate")
+
+
+def test_forgetting_a_project_asks_and_leaves_the_others(own: Tally, truth: Any) -> None:
+    for answer in ("", "n\n", "perhaps\n"):
+        done = own.run("forget", "--project", "shop", exit_code=1, answer=answer)
+        assert "Erase the project /nowhere/ann/shop (3 calls) from the ledger for good? [y/N]" in done.stderr
+        assert "nothing was erased" in done.stderr
+    done = own.run("forget", "--project", "shop", answer="y\n")
+    assert done.stdout.startswith("Erased 3 calls and 0 earlier versions of them; 1 session and 2 days are gone")
+    assert own.json("daily")["totals"] == truth.expected(truth.CALLS[3:])
+    own.run("forget", "--everything", "--yes")
+    assert own.json("daily", "--no-import")["days"] == []
+    assert own.lines("verify")[-1].startswith("All ")
+
+
+def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(own: Tally, truth: Any) -> None:
+    first, second = truth.FIRST, truth.SECOND
+    truth.add_line(own.claude, first, {"type": "hologram", "sessionId": first})
+    truth.add_line(own.claude, first, '{"type":"assistant","message":{"id":"msg_torn","usage":{"input_tok')
+    for session_id, models in (
+        # what the ledger holds for the first session's calls, and half a dollar that was never written down
+        (first, {truth.OPUS: "0.663785", truth.HAIKU: "0.00053"}),
+        (second, {truth.HAIKU: "0.0021193"}),
+    ):
+        usage = {model: {"inputTokens": 1, "outputTokens": 1, "costUSD": float(cost)} for model, cost in models.items()}
+        truth.add_line(own.claude, session_id, {"type": "cost-state", "sessionId": session_id, "modelUsage": usage})
+    text = own.run("doctor").stdout
+    assert f"{own.claude / 'projects'}: 3 files" in text
+    assert "passed over, of the unknown type hologram: 1 line" in text
+    assert "rejected, not_json: 1 record" in text
+    assert "acme-large-1: 2 messages" in text
+    assert "whose days are those of Europe/Berlin" in text
+    assert "2 sessions compared, 1 equal to the cent." in text
+    (line,) = [line for line in text.splitlines() if line.startswith("  1a000000")]
+    assert line.split() == ["1a000000", "$0.66", "$0.16", "$0.50"]
+    (line,) = [line for line in own.lines("doctor", "--verbose") if line.startswith("  2a000000")]
+    assert line.split() == ["2a000000", "$0.0021", "$0.0021", "$0.00", "2", "calls", "unpriced"]
+    assert max(map(len, text.splitlines())) <= 80 + len(str(own.folder))
+
+
+def test_doctor_works_on_an_empty_machine(fresh: Tally) -> None:
+    text = fresh.run("doctor").stdout
+    assert f"{fresh.claude / 'projects'}: not there" in text
+    assert "no usage yet" in text
+
+
+def test_config_tells_each_setting_and_its_origin(fresh: Tally) -> None:
+    config = fresh.home / "config"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text('device = "workbench"\n')
+    environ = {"TALLYSTICK_DATABASE_URL": "postgresql://ann:s3cret@db/books"}
+    lines = fresh.lines("config", environ=environ)
+    rows = {line.split()[0]: line.split()[1:] for line in lines}
+    assert rows["device"] == ["config.toml", "workbench"]
+    assert rows["time_zone"] == ["default", "Europe/Berlin"]
+    assert rows["database_url"] == ["TALLYSTICK_DATABASE_URL", "postgresql://ann:***@db/books"]
+    assert rows["claude_config_dirs"] == ["CLAUDE_CONFIG_DIR", str(fresh.claude)]
+    assert "s3cret" not in "".join(lines)
+    assert fresh.lines("config", "--database", "postgresql://db/x")[3].split()[:2] == ["database_url", "--database"]
+    assert fresh.lines("config", "--path") == [str(config / "config.toml")]
+
+
+def test_the_first_run_reports_the_transcripts_it_finds(fresh: Tally, truth: Any) -> None:
+    truth.write_transcripts(fresh.claude)
+    lines = fresh.lines("first-run")
+    assert lines[0].startswith("Found 3 transcripts of Claude Code, ")
+    assert any(line.startswith("2026-11-02") for line in lines)
+    assert any(line.startswith("7 new calls") for line in lines)
+    assert any(line.startswith("All of it took ") for line in lines)
+    assert lines[-1].endswith("-m tallystick projects")
+    assert fresh.json("daily", "--no-import")["totals"] == truth.expected(truth.CALLS)
+
+
+def test_the_first_run_without_transcripts_shows_a_sample_and_leaves_nothing_behind(fresh: Tally) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("tallystick-sample-*"))
+    lines = fresh.lines("first-run")
+    assert lines[0].startswith("No Claude Code transcripts")
+    assert f"  {fresh.claude / 'projects'} (not there)" in lines
+    assert any("invented sample" in line for line in lines)
+    assert any(line.startswith("Total ") for line in lines)
+    assert lines[-1].endswith("-m tallystick doctor")
+    assert set(Path(tempfile.gettempdir()).glob("tallystick-sample-*")) == before
+    assert not fresh.home.exists()
