@@ -6,6 +6,7 @@ python -m bench.run [--only NAME ...] [--bytes 1g] [--stored 10m] [--work DIR] [
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Result]]] = {
     "stored": measure_stored,
     "start-up": measure_start_up,
 }
+BUSY_LOAD = 0.5
 COUNT_UNITS = {"k": 10**3, "m": 10**6}
 
 
@@ -41,11 +43,19 @@ def main() -> None:
     given = read_arguments()
     setting = Setting(given.work.resolve(), given.bytes, given.stored, given.database)
     setting.work_folder.mkdir(parents=True, exist_ok=True)
+    warn_if_busy()
     results: list[Result] = []
     for name in given.only or MEASUREMENTS:
         results += take(name, setting)
     print(render_table(results))
     sys.exit(1 if any(result.is_met is False for result in results) else 0)
+
+
+def warn_if_busy() -> None:
+    """Say so where something else is running: ratios bear it to a degree, milliseconds do not."""
+    load = os.getloadavg()[0]
+    if load > BUSY_LOAD:
+        print(f"the load average is {load:.1f}: figures in milliseconds will mean little", file=sys.stderr)
 
 
 def take(name: str, setting: Setting) -> Iterator[Result]:

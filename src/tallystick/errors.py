@@ -1,19 +1,19 @@
 """Every error that Tallystick raises on purpose.
 
-    TallystickError                 the command line prints its message and its hint, exit code 1
-    ├── ConfigError                 a setting, a path or a file of ours is wrong
-    ├── EmbeddedServerError         the embedded Postgres cannot be made, started or stopped
-    ├── CheckpointError             the local checkpoint file cannot be used
-    └── LedgerError                 the ledger refused or could not answer
-        ├── LedgerUnavailable       no connection, or it broke: safe to try again
-        ├── LedgerNotInstalled      the schema is missing or older than this program
-        ├── LedgerTooNew            the schema is newer than this program
-        ├── InvalidRequest          an argument was refused (SQLSTATE PT400)
-        ├── Forbidden               the caller may not do this (SQLSTATE PT403)
-        ├── NotFound                what was named does not exist (SQLSTATE PT404)
-        ├── Conflict                the ledger's state forbids it (SQLSTATE PT409)
-        ├── Busy                    a lock was not had in time (SQLSTATE PT503)
-        └── UnreadableBatch         Postgres could not even parse the batch: halve it
+TallystickError                 the command line prints its message and its hint, exit code 1
+├── ConfigError                 a setting, a path or a file of ours is wrong
+├── EmbeddedServerError         the embedded Postgres cannot be made, started or stopped
+├── CheckpointError             the local checkpoint file cannot be used
+└── LedgerError                 the ledger refused or could not answer
+    ├── LedgerUnavailable       no connection, or it broke: safe to try again
+    ├── LedgerNotInstalled      the schema is missing or older than this program
+    ├── LedgerTooNew            the schema is newer than this program
+    ├── InvalidRequest          an argument was refused (SQLSTATE PT400)
+    ├── Forbidden               the caller may not do this (SQLSTATE PT403)
+    ├── NotFound                what was named does not exist (SQLSTATE PT404)
+    ├── Conflict                the ledger's state forbids it (SQLSTATE PT409)
+    ├── Busy                    a lock was not had in time (SQLSTATE PT503)
+    └── UnreadableBatch         Postgres could not even parse the batch: halve it
 """
 
 from __future__ import annotations

@@ -176,9 +176,7 @@ class Ledger:
 
     def usage_session(self, session_id: str, usage: UsageFilter) -> list[SessionEventRow]:
         """Every event of one session, named whole or by a unique beginning. Raises NotFound, Conflict."""
-        query: LiteralString = (
-            "select * from public.usage_session(%s, %s, %s, p_after => %s::jsonb, p_limit => %s)"
-        )
+        query: LiteralString = "select * from public.usage_session(%s, %s, %s, p_after => %s::jsonb, p_limit => %s)"
         return self._pages(
             SessionEventRow,
             query,

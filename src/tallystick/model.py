@@ -1,7 +1,7 @@
 """The rows that the ledger answers with: frozen, typed, no I/O.
 
-Tokens are integers, money is Decimal in US dollars, times are aware datetimes. Named tuples, because a command that only
-reports must not pay for anything slower to import.
+Tokens are integers, money is Decimal in US dollars, times are aware datetimes. Named tuples, because a command that
+only reports must not pay for anything slower to import.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Receipt(NamedTuple):
 
 
 class UsageFilter(NamedTuple):
-    """Which usage a report is about: inclusive dates in `time_zone`, None meaning no bound or the account's own zone."""
+    """Which usage a report is about: inclusive dates in `time_zone`; None is no bound, or the account's own zone."""
 
     since: date | None = None
     until: date | None = None

@@ -1,6 +1,6 @@
 """What a source saw: one record that reports a model call, on its way to the ledger.
 
-It stands apart from model.py because msgspec takes 25 ms to import, and a report that finds nothing new needs none of it.
+It stands apart from model.py because msgspec takes 25 ms to import, and a report that finds nothing new needs none.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def check_installed(installed: list[str]) -> None:
 
 def install_or_migrate(url: str) -> list[str]:
     """Bring the database to the schema of this program, each migration in its own transaction; answer their names."""
-    applied = []
+    applied: list[str] = []
     with Database.connect(url, as_service_role=False) as database:
         while True:
             with database.transaction():

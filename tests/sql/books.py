@@ -1,4 +1,4 @@
-"""The books kept a second time, in Python and straight from the rules, for the properties to compare the ledger with."""
+"""The books kept a second time, in Python straight from the rules, for the properties to compare the ledger with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ FIRST_PLAUSIBLE_TIME = datetime(2023, 1, 1, tzinfo=UTC)
 RATES: dict[str, list[tuple[datetime, dict[str, Decimal]]]] = {
     "model-a": [
         (datetime(2020, 1, 1, tzinfo=UTC), {"input": Decimal(3), "output": Decimal(15), "read": Decimal("0.3")}),
-        (datetime(2026, 3, 12, 22, 30, tzinfo=UTC), {"input": Decimal(1), "output": Decimal(5), "read": Decimal("0.1")}),
+        (
+            datetime(2026, 3, 12, 22, 30, tzinfo=UTC),
+            {"input": Decimal(1), "output": Decimal(5), "read": Decimal("0.1")},
+        ),
     ],
     "model-b": [
         (datetime(2020, 1, 1, tzinfo=UTC), {"input": Decimal("0.25"), "output": Decimal(2), "read": Decimal("0.0375")}),
@@ -121,7 +124,7 @@ def usage_date(event: Observation, zone: str) -> date:
 
 
 def totals(events: Iterable[Observation]) -> tuple[Any, ...]:
-    """(events, input, output, cache writes, cache reads, thinking, searches, unpriced messages, cost) of some events."""
+    """(events, input, output, cache writes, cache reads, thinking, searches, unpriced, cost) of some events."""
     chosen = list(events)
     costs = [cost_of(event) for event in chosen]
     return (

@@ -1,4 +1,4 @@
-"""The promises as properties: any order, repetition, batching and concurrency of the same observations, the same books."""
+"""The promises as properties: the same observations, in any order, batching and concurrency, give the same books."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sql.books import Observation, price_rows, true_events, totals, usage_date
+from tests.sql.books import Observation, price_rows, totals, true_events, usage_date
 
 ZONE = "Europe/Berlin"
 
@@ -159,9 +159,7 @@ def test_two_concurrent_ingests_of_overlapping_batches_give_the_same_books(
         def send(connection: psycopg.Connection[Any], batches: list[list[Observation]]) -> None:
             receipts.extend(ingest(connection, together, batch) for batch in batches)
 
-        threads = [
-            threading.Thread(target=send, args=(connection, cut(rnd, seen))) for connection in (first, second)
-        ]
+        threads = [threading.Thread(target=send, args=(connection, cut(rnd, seen))) for connection in (first, second)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -189,7 +187,9 @@ def test_moving_to_a_zone_gives_the_books_that_were_kept_there_all_along(
 def test_forgetting_a_project_leaves_the_books_as_if_it_had_never_been(
     books_url: str, kept: list[Observation], gone: list[Observation]
 ) -> None:
-    gone = [{**observation, "event_key": "gone" + observation["event_key"], "project": "secret"} for observation in gone]
+    gone = [
+        {**observation, "event_key": "gone" + observation["event_key"], "project": "secret"} for observation in gone
+    ]
     with psycopg.connect(books_url, autocommit=True) as connection:
         forgetful, innocent = new_user(connection), new_user(connection)
         ingest(connection, forgetful, kept + gone)
@@ -206,7 +206,7 @@ def test_forgetting_a_project_leaves_the_books_as_if_it_had_never_been(
 
 def test_verify_finds_nothing_while_batches_come_in(books_url: str) -> None:
     rnd = random.Random(5)
-    names = ["test:%d" % number for number in range(300)]
+    names = [f"test:{number}" for number in range(300)]
     template = {
         "source": "one", "provider": "test", "model": "model-a", "place_order": "a", "project": "p", "session_id": "s1",
     }  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
@@ -14,6 +15,8 @@ Db = psycopg.Connection[Any]
 
 # Bob's id is the smaller one: a row of his that got in would come first
 ALICE, BOB = "aaaaaaaa-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
+# the functions that somebody else may call: entries, and the bodies behind them
+CALLERS = "n.nspname = 'public' or p.prosecdef"
 NOW = "2026-06-20T12:00:00Z"
 PRICE = {"provider": "test", "valid_from": "2026-01-01", "output_usd_per_mtok": "5", "origin": "test"}
 
@@ -92,10 +95,9 @@ def entry(db: Db, name: str, **arguments: Any) -> list[tuple[Any, ...]]:
 
 
 def observation(number: int, **members: Any) -> dict[str, Any]:
-    hour = 7 + number
     return {
         "event_key": f"test:{number}",
-        "occurred_at": f"2026-06-{10 + hour // 24}T{hour % 24:02}:10:00Z",
+        "occurred_at": f"2026-06-10T{7 + number:02}:10:00Z",
         "source": "one",
         "provider": "test",
         "model": ("model-a", "model-b", "nobody-knows")[number % 3],
@@ -108,40 +110,74 @@ def observation(number: int, **members: Any) -> dict[str, Any]:
     }
 
 
+def chain(first: datetime, count: int) -> list[dict[str, Any]]:
+    """Calls every four hours, so that each block hangs on the one before."""
+    return [
+        observation(100 + step, occurred_at=(first + step * timedelta(hours=4)).isoformat(), session_id="chain")
+        for step in range(count)
+    ]
+
+
+def price(model: str, input_usd_per_mtok: str) -> dict[str, str]:
+    return {**PRICE, "model": model, "input_usd_per_mtok": input_usd_per_mtok}
+
+
+def ingest(db: Db, user_id: str, batch: list[dict[str, Any]]) -> None:
+    entry(db, "ingest_token_usage", p_user_id=user_id, p_events=json.dumps(batch))
+
+
 def open_books(db: Db) -> None:
     """Prices for everybody, the clock, and names that are written out in full."""
     db.execute("set local search_path = ''")
     db.execute("select set_config('tallystick.now', %s, true)", [NOW])
-    entry(db, "add_token_prices", p_prices=json.dumps([{**PRICE, "model": "model-a", "input_usd_per_mtok": "3"}]))
+    entry(db, "add_token_prices", p_prices=json.dumps([price("model-a", "3")]))
 
 
 def keep_alices_books(db: Db) -> None:
-    entry(db, "make_account", p_user_id=ALICE, p_time_zone="Europe/Berlin")
-    own = {**PRICE, "model": "model-b", "input_usd_per_mtok": "7"}
-    entry(db, "add_token_prices", p_prices=json.dumps([own]), p_user_id=ALICE)
-    placeholder = observation(1, output_tokens=1)
-    entry(db, "ingest_token_usage", p_user_id=ALICE, p_events=json.dumps([placeholder]))
-    batch = [*(observation(number) for number in range(1, 9)), observation(20, input_tokens=-1, position="a:1")]
-    entry(db, "ingest_token_usage", p_user_id=ALICE, p_events=json.dumps(batch))
+    ingest(db, ALICE, [observation(1, output_tokens=1)])
+    entry(db, "set_time_zone", p_user_id=ALICE, p_time_zone="Europe/Berlin")
+    own = [price("model-b", "7"), price("dated", "2")]
+    entry(db, "add_token_prices", p_prices=json.dumps(own), p_user_id=ALICE)
+    batch = [
+        *(observation(number) for number in range(1, 9)),
+        observation(9, occurred_at="2026-06-10T03:10:00Z", model="dated-2026-01-01"),
+        observation(10, input_tokens=-1, position="a:1"),
+        *chain(datetime(2026, 6, 12, 0, 10, tzinfo=UTC), 15),
+    ]
+    ingest(db, ALICE, batch)
 
 
 def keep_bobs_books(db: Db) -> None:
-    """The same keys and labels with other counts, times between Alice's, and prices for what she has none for."""
+    """Books that would show up in Alice's, wherever hers were not told from his.
+
+    The same keys and labels with other counts, times before, between and after hers, sessions that begin like hers,
+    prices for what she has none for, and damage: an event on a wrong day, and a version of no event.
+    """
     entry(db, "make_account", p_user_id=BOB, p_time_zone="America/Los_Angeles")
-    own = [{**PRICE, "model": model, "input_usd_per_mtok": "11"} for model in ("model-a", "model-b", "nobody-knows")]
+    own = [
+        {**price(model, "11"), "valid_from": since}
+        for model in ("model-a", "model-b", "nobody-knows", "dated-2026-01-01")
+        for since in ("2026-01-01", "2026-02-01")
+    ]
     entry(db, "add_token_prices", p_prices=json.dumps(own), p_user_id=BOB)
-    placeholders = [observation(number, output_tokens=1) for number in range(1, 4)]
-    entry(db, "ingest_token_usage", p_user_id=BOB, p_events=json.dumps(placeholders))
+    ingest(db, BOB, [observation(number, output_tokens=1) for number in range(1, 4)])
     batch = [
         *(observation(number, input_tokens=5000, output_tokens=700, device="lap") for number in range(1, 16)),
-        *(observation(number, occurred_at=f"2026-06-{number}T05:40:00Z", device="lap") for number in range(16, 28)),
+        *(observation(number, occurred_at=f"2026-06-{number}T05:40:00Z", device="lap") for number in range(16, 20)),
+        observation(4, output_tokens=800, model="nobody-else"),
+        *(observation(number, occurred_at=f"2026-06-09T{number}:00:00Z") for number in (20, 21)),
+        observation(22, occurred_at="2026-06-10T05:10:00Z"),
+        observation(23, occurred_at="2026-06-11T21:10:00Z"),
         observation(30, session_id="session-12", occurred_at="2026-06-09T20:00:00Z"),
         observation(31, session_id="session-77", project="project-0", occurred_at="2026-06-10T09:30:00Z"),
         observation(32, source="two", occurred_at="2026-06-10T12:30:00Z"),
-        observation(20, input_tokens=-1, position="b:1"),
-        observation(21, input_tokens=-1, position="a:1"),
+        observation(10, input_tokens=-1, position="b:1"),
+        observation(11, input_tokens=-1, position="a:1"),
+        *chain(datetime(2026, 6, 12, 2, 10, tzinfo=UTC), 15),
     ]
-    entry(db, "ingest_token_usage", p_user_id=BOB, p_events=json.dumps(batch))
+    ingest(db, BOB, batch)
+    db.execute("update public.token_usage_events set usage_date = '2026-06-01' where event_key = 'test:32'")
+    db.execute("update public.token_usage_event_versions set event_key = 'nobody' where event_key = 'test:3'")
 
 
 def rows_of(db: Db, user_id: str) -> dict[str, list[Any]]:
@@ -159,7 +195,10 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_daily", {"p_time_zone": "Asia/Tokyo"}),
     ("usage_daily", {"p_time_zone": "Asia/Tokyo", "p_by": "session"}),
     ("usage_models", {"p_sessions": ["session-1"]}),
-    *(("usage_sessions", arguments) for arguments in ({}, {"p_since": "2026-06-10"}, {"p_by": "model"})),
+    *(
+        ("usage_sessions", arguments)
+        for arguments in ({}, {"p_since": "2026-06-12"}, {"p_by": "model"}, {"p_limit": 1})
+    ),
     ("usage_sessions", {"p_time_zone": "Asia/Tokyo", "p_models": ["model-a"]}),
     ("usage_session", {"p_session_id": "session-1"}),
     ("usage_session", {"p_session_id": "session-1", "p_time_zone": "Asia/Tokyo"}),
@@ -167,8 +206,8 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_session", {"p_session_id": "session-7"}),
     ("usage_session", {"p_session_id": "session-12"}),
     ("usage_blocks", {}),
-    ("usage_blocks", {"p_since": "2026-06-10", "p_until": "2026-06-10"}),
-    ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(40)]}),
+    ("usage_blocks", {"p_since": "2026-06-14", "p_until": "2026-06-14"}),
+    ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(120)]}),
     ("ledger_state", {}),
     ("verify_token_usage", {}),
     ("ledger_digest", {}),
@@ -185,18 +224,14 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
                     observation(2, output_tokens=900),  # a better count
                     observation(3, occurred_at="2026-06-09T01:00:00Z", project="moved"),  # an earlier time
                     observation(4),  # nothing new
-                    *(observation(number) for number in (9, 10, 11)),  # Bob has these keys already
-                    observation(20, input_tokens=-1, position="a:1"),
-                    observation(21, input_tokens=-1, position="b:1"),
+                    *(observation(number) for number in (13, 14, 15)),  # Bob has these keys already
+                    observation(10, input_tokens=-1, position="a:1"),
+                    observation(11, input_tokens=-1, position="b:1"),
                 ]
             )
         },
     ),
-    (
-        "authenticated",
-        "add_token_prices",
-        {"p_prices": json.dumps([{**PRICE, "model": "nobody-knows", "input_usd_per_mtok": "11"}])},
-    ),
+    ("authenticated", "add_token_prices", {"p_prices": json.dumps([price("nobody-knows", "11")])}),
     ("service_role", "rerate_token_usage", {"p_limit": 4}),
     ("service_role", "rerate_token_usage", {"p_limit": 100, "p_from": "2026-06-10"}),
     (
@@ -204,6 +239,7 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
         "correct_token_usage",
         {"p_corrections": json.dumps([{"event_key": "test:5", "project": "corrected", "input_tokens": 1}])},
     ),
+    ("service_role", "correct_token_usage", {"p_corrections": json.dumps([{"event_key": "test:16"}])}),
     ("authenticated", "set_time_zone", {"p_time_zone": "Asia/Tokyo"}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1", "p_limit": 2}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1"}),
@@ -223,14 +259,18 @@ def outcome(db: Db, role: str, name: str, arguments: dict[str, Any]) -> Any:
         return error.sqlstate, error.diag.constraint_name, error.diag.message_primary
 
 
-def reports_of_alice(db: Db, places: Iterable[int] = range(len(REPORTS))) -> Iterator[tuple[str, Any]]:
-    """What she gets for REPORTS, or for those at some places."""
-    for name, arguments in (REPORTS[place] for place in places):
-        yield name, outcome(db, "authenticated", name, arguments)
+def reports_of_alice(db: Db, names: Container[str] | None = None) -> Iterator[tuple[str, Any]]:
+    """What she gets for each of REPORTS, or for those of some names."""
+    for name, arguments in REPORTS:
+        if names is None or name in names:
+            yield name, outcome(db, "authenticated", name, arguments)
 
 
 def writes_of_alice(db: Db) -> Iterator[tuple[str, Any]]:
-    """What she gets for each of WRITES, and what her books are then."""
+    """What she gets for each of WRITES, and what her books are then, from the day on that she has none."""
+    yield "nothing yet", outcome(db, "authenticated", "verify_token_usage", {})
+    keep_alices_books(db)
+    yield "kept", rows_of(db, ALICE)
     for role, name, arguments in WRITES:
         yield name, outcome(db, role, name, arguments)
         yield name, rows_of(db, ALICE)

@@ -100,6 +100,7 @@ def test_a_report_takes_a_changed_price_file_in(own: Tally, truth: Any) -> None:
 
 
 def test_forgetting_a_project_asks_and_leaves_the_others(own: Tally, truth: Any) -> None:
+    own.run("import")
     for answer in ("", "n\n", "perhaps\n"):
         done = own.run("forget", "--project", "shop", exit_code=1, answer=answer)
         assert "Erase the project /nowhere/ann/shop (3 calls) from the ledger for good? [y/N]" in done.stderr
@@ -132,7 +133,7 @@ def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(ow
     assert "2 sessions compared, 1 equal to the cent." in text
     (line,) = [line for line in text.splitlines() if line.startswith("  1a000000")]
     assert line.split() == ["1a000000", "$0.66", "$0.16", "$0.50"]
-    (line,) = [line for line in own.lines("doctor", "--verbose") if line.startswith("  2a000000")]
+    (line,) = [line for line in own.run("doctor", "--verbose").stdout.splitlines() if line.startswith("  2a000000")]
     assert line.split() == ["2a000000", "$0.0021", "$0.0021", "$0.00", "2", "calls", "unpriced"]
     assert max(map(len, text.splitlines())) <= 80 + len(str(own.folder))
 

@@ -101,6 +101,7 @@ def test_nobody_enters_while_another_starts_or_stops(folder: Path, server_at: Ma
     with server_at() as url:
         with locked(folder / "postgres" / "mutex", limit_seconds=WAIT_SECONDS):
             client = client_of(folder / "postgres")
+            assert client.stdout is not None
             assert select.select([client.stdout], [], [], 1.0)[0] == []
         assert url_from(client) == url
         client.communicate()

@@ -18,6 +18,7 @@ import pytest
 
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import EmbeddedServerError
+from tallystick.private_files import locked
 
 IS_ROOT = os.geteuid() == 0
 DEBIAN_15_BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -190,6 +191,18 @@ def test_root_keeps_out_of_somebody_elses_folder(folder: Path, server_at: Make) 
     assert [path.name for path in theirs.iterdir()] == ([] if IS_ROOT else ["share"])
 
 
+def test_root_trusts_no_system_folder_that_others_may_write(folder: Path) -> None:
+    home = folder / "closed" / "postgres"
+    home.parent.mkdir(mode=0o700)
+    (folder / "system").mkdir()
+    (folder / "system").chmod(0o777)
+    if IS_ROOT:
+        with pytest.raises(EmbeddedServerError, match="system is not root's alone"):
+            EmbeddedServer(home, system_dir=folder / "system")
+    else:
+        assert EmbeddedServer(home, system_dir=folder / "system").status().data_dir == home
+
+
 def test_root_does_not_touch_somebody_elses_ledger(folder: Path, server_at: Make) -> None:
     server_at("theirs/postgres")
     if IS_ROOT:
@@ -199,3 +212,17 @@ def test_root_does_not_touch_somebody_elses_ledger(folder: Path, server_at: Make
         os.chown(folder / "theirs", 0, -1)
     with EmbeddedServer(folder / "theirs" / "postgres", system_dir=folder / "system") as url:
         assert value(url, "select 1") == 1
+
+
+def test_root_gives_a_file_to_its_folders_owner_unless_it_has_another_name(folder: Path) -> None:
+    owner = pwd.getpwnam("daemon").pw_uid if IS_ROOT else os.geteuid()
+    theirs, ours = folder / "theirs", folder / "ours"
+    theirs.mkdir()
+    os.chown(theirs, owner, -1)
+    ours.touch()
+    (theirs / "linked").hardlink_to(ours)
+    for name in ("linked", "fresh"):
+        with locked(theirs / name, limit_seconds=1):
+            pass
+    assert (theirs / "fresh").stat().st_uid == owner
+    assert ours.stat().st_uid == os.geteuid()

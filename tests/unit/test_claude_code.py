@@ -231,7 +231,9 @@ def test_a_type_is_found_wherever_it_stands_in_the_line() -> None:
 
 def test_the_types_that_are_counted_are_bounded() -> None:
     content = b"".join(b'{"type":"t%d%s"}\n' % (number, b"x" * 99) for number in range(1_000))
+    content += b'{"x":{},"type":"late"}\n' + content
     counts = read(content)[1].line_counts
-    assert sum(counts.values()) == 1_000
+    assert counts == read(content, cuts=range(0, 2_000, 150))[1].line_counts
+    assert sum(counts.values()) == 2_001
     assert len(counts) <= 201
     assert max(map(len, counts)) <= 60

@@ -120,7 +120,7 @@ def forget_lines(receipts: Iterable[ForgetReceipt]) -> list[str]:
     return [
         f"Erased {plural(events, 'call')} and {plural(versions, 'earlier version')} of them; "
         f"{plural(sessions, 'session')} and {plural(days, 'day')} are gone with them.",
-        "The transcripts are left alone, and what was read of them is not read again.",
+        "The transcripts are left alone: delete them too, or a moved copy of them brings the calls back.",
     ]
 
 

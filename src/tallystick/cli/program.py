@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import click
 
+from tallystick import __version__
 from tallystick.cli.main import EXIT_INTERRUPTED
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import NoReader, one_line, say, without_passwords
@@ -105,10 +106,7 @@ def find_entry(name: str) -> Entry | None:
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        # importlib.metadata takes 40 ms to import, and only this option asks for it.
-        from importlib.metadata import version
-
-        click.echo(f"tally {version('tallystick')}")
+        click.echo(f"tally {__version__}")
         ctx.exit()
 
 

@@ -131,8 +131,7 @@ class _Walk:
                     elif entry.is_dir():
                         pending.append(entry.path)
                     elif entry.name.endswith(TRANSCRIPT_SUFFIX):
-                        # on Windows the listing itself knows no inode
-                        status = entry.stat(follow_symlinks=False) if os.name != "nt" else os.stat(entry.path)
+                        status = entry.stat(follow_symlinks=False)
                         if S_ISREG(status.st_mode):
                             self.add_file(entry.path, status)
                 except OSError as error:

@@ -45,8 +45,8 @@ class WorkerFailed(Exception):
 
 
 def worker_count() -> int:
-    """How many processes are worth it here; 1 where there is no fork."""
-    return min(os.cpu_count() or 1, MAX_WORKERS) if hasattr(os, "fork") else 1
+    """How many processes are worth it here."""
+    return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
 def share_out(items: Sequence[Item], sizes: Sequence[int], count: int) -> list[list[Item]]:

@@ -254,7 +254,7 @@ class _Reader:
     def _walk(self) -> int:
         """Takes or passes over each line; answers where the line after the last one would start."""
         find, lines, take, times = self._text.find, self._lines, self.calls.take, self._times
-        size = len(lines)
+        size, prefix, offset = len(lines), self._position_prefix, self._offset
         start, usage_at = 0, -1
         while start < size:
             end = find(_NEWLINE, start)
@@ -273,7 +273,7 @@ class _Reader:
                     line = _NO_LINE
                 if line.type == "assistant":
                     times.line_start = start
-                    take(line, self._position(start))
+                    take(line, f"{prefix}{offset + start}")
                 else:
                     self._take_line_by_type(start, end)
             start = end + 1
@@ -293,9 +293,16 @@ class _Reader:
             if named_until >= 0 and text.find_first_of(_OPENING_OR_ESCAPING, start + 1, named_until) < 0:
                 kind = self._lines[named_at:named_until].tobytes()
                 if kind not in _READ_ALWAYS:
-                    self._unread[kind] = self._unread.get(kind, 0) + 1
+                    self._count_unread(kind)
                     return
         self._take_line_by_type(start, end)
+
+    def _count_unread(self, kind: bytes) -> None:
+        number = self._unread.get(kind, 0)
+        if number == 0:
+            # The state keeps a limited number of types, and which ones must not depend on where the file is cut.
+            self._state.count_lines(kind.decode("utf-8", "replace"), 0)
+        self._unread[kind] = number + 1
 
     def _take_line_by_type(self, start: int, end: int) -> None:
         """Takes a line after a look at its type alone, since other types may use the same names for other things."""

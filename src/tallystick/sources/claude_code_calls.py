@@ -139,6 +139,7 @@ class CallRecorder:
             flags += ("coerced",)
         if not line.cwd:
             flags += ("no_cwd",)
+        # With one keyword more CPython would build a dict for this call, at the price of all the rest of the line.
         observation = msgspec.structs.replace(
             self._find_template(line, message, usage, is_mirror=is_mirror),
             event_key=self._key,

@@ -317,4 +317,5 @@ comment on table public.token_usage_prices is
   'Dated rates, appended and never changed; user_id null is everybody''s. US dollars per million tokens.';
 create index prices_by_model
 on public.token_usage_prices (user_id, provider, model, valid_from desc, price_id desc);
-comment on index public.prices_by_model is 'The prices of a model, everybody''s or one user''s; whether a user has any.';
+comment on index public.prices_by_model is
+  'The prices of a model, everybody''s or one user''s, and whether a user has any.';

@@ -227,7 +227,7 @@ as $$
   end
 $$;
 comment on function tallystick.event_flags(text[], text[], bigint, timestamptz, timestamptz) is
-  'The flags given, and implausible: over 50 million tokens in one bucket; clock_skew: before 2023, or over a day ahead.';
+  'The flags given, and implausible: over 50 million tokens in a bucket; clock_skew: before 2023, or over a day ahead.';
 
 -- The two total orders. Each compares as one row, member by member, text in collation C, and holds everything that its
 -- winner brings along: two observations that tie in it are the same in all it decides.

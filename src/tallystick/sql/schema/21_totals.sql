@@ -24,10 +24,10 @@ comment on type tallystick.usage_move is
 -- The only writer of the totals. MERGE, because an upsert would hold the difference itself against the CHECKs. Days go
 -- first: their session count needs token_usage_by_session_day as it was.
 --
--- The rows that stand are looked up one by one on their key, in a lateral query that cannot be planned any other way, and
--- are then met by their place (ctid): the plans are made while the tables may still be empty and live as long as the
--- connection, and a join on the key then reads all rows of a user for each difference. The account is locked, so that no
--- row moves between the two.
+-- The rows that stand are looked up one by one on their key, in a lateral query that cannot be planned any other way,
+-- and are then met by their place (ctid): the plans are made while the tables may still be empty and live as long as
+-- the connection, and a join on the key then reads all rows of a user for each difference. The account is locked, so
+-- that no row moves between the two.
 create function tallystick.move_totals(p_user_id uuid, p_moves tallystick.usage_move[])
 returns void
 language plpgsql
