@@ -132,12 +132,19 @@ def test_no_role_writes_a_table(books: Db, role: str) -> None:
 
 def assert_no_right(db: Db, role: str, statements: list[str] | tuple[str, ...]) -> None:
     for table in tables(db):
-        column = "user_id" if table in tables_of_users(db) else "ledger_id" if "ledger" in table else "name"
+        column = first_column(db, table)
         for statement in statements:
             text = statement.format(table=table, column=column)
             error = error_of(db, text)
             assert error is not None, f"{role}: {text}"
             assert error.sqlstate == "42501", f"{role}: {text}: {error}"
+
+
+def first_column(db: Db, table: str) -> str:
+    query = "select attname from pg_attribute where attrelid = %s::regclass and attnum = 1"
+    row = db.execute(query, [table]).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def test_no_role_has_a_right_beyond_reading(db: Db) -> None:

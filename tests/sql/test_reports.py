@@ -243,15 +243,40 @@ def test_unknown_labels_are_null_and_are_asked_for_as_an_empty_text_or_null(db: 
     assert report(db, "usage_daily", user_id, projects=[]) == []
 
 
-def test_the_reads_that_a_report_may_choose_from_agree(db: Connection) -> None:
-    calls = [Call(utc("2026-06-01T12:00") + timedelta(hours=7 * step), session_id=f"s{step % 5}") for step in range(40)]
-    user_id = ingest(db, calls)
-    for name in ("usage_daily", "usage_weekly", "usage_monthly"):
-        by_daily = report(db, name, user_id)
-        assert by_daily == report(db, name, user_id, models=["m1"])
-        assert by_daily == report(db, name, user_id, sessions=[f"s{step}" for step in range(5)])
-        assert by_daily == report(db, name, user_id, time_zone="Etc/UTC")
-    assert report(db, "usage_sessions", user_id) == report(db, "usage_sessions", user_id, time_zone="Etc/UTC")
+# each filter alone, because the filter decides which table a report reads
+ONE_FILTER_EACH = [
+    Asked(),
+    Asked(since=date(2026, 6, 3), until=date(2026, 6, 9)),
+    Asked(sources=["codex"]),
+    Asked(projects=["", "/b"]),
+    Asked(models=["m1"]),
+    Asked(sessions=["s1"]),
+]
+
+
+@pytest.mark.parametrize("asked", ONE_FILTER_EACH)
+@pytest.mark.parametrize("time_zone", [None, "America/Los_Angeles"])
+def test_every_table_that_a_report_may_read_gives_the_same_answer(
+    db: Connection, asked: Asked, time_zone: str | None
+) -> None:
+    calls = [
+        Call(
+            utc("2026-05-28T12:00") + timedelta(hours=7 * step),
+            source=("claude-code", "codex")[step % 2],
+            session_id=("s1", "s2", "")[step // 3 % 3],
+            project=("", "/a", "/b")[step % 3],
+            model=("m1", "m2")[step // 2 % 2],
+        )
+        for step in range(40)
+    ]
+    user_id = ingest(db, calls, time_zone="UTC")
+    asked = asked._replace(time_zone=time_zone)
+    for by in (None, *BREAKDOWNS):
+        for period, name in FUNCTION_BY_PERIOD.items():
+            rows = report(db, name, user_id, **asked._asdict(), by=by)
+            assert rows == expected_usage(calls, asked, account_zone="UTC", period=period, by=by), (name, by)
+        rows = report(db, "usage_sessions", user_id, **asked._asdict(), by=by)
+        assert rows == expected_sessions(calls, asked, account_zone="UTC", by=by), by
 
 
 @many_examples

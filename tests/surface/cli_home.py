@@ -228,11 +228,21 @@ def truth() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def made_home() -> Iterator[Path]:
-    """A home whose ledger holds CALLS, with its server down, to be copied: making a ledger takes seconds."""
+def made_empty() -> Iterator[Path]:
+    """A home with an empty ledger and its server down, to be copied: making a ledger takes seconds."""
     tally = Tally(make_folder())
+    tally.run("daily")
+    yield tally.folder
+    remove(tally)
+
+
+@pytest.fixture(scope="session")
+def made_home(made_empty: Path) -> Iterator[Path]:
+    """A home whose ledger holds CALLS, with its server down, to be copied."""
+    tally = copy_of(made_empty)
     write_transcripts(tally.claude)
     tally.run("import")
+    tally.run("db", "stop")
     yield tally.folder
     remove(tally)
 
@@ -258,6 +268,14 @@ def books(made_home: Path) -> Iterator[Tally]:
 def own(made_home: Path) -> Iterator[Tally]:
     """A home of the test's own, whose ledger holds CALLS."""
     tally = copy_of(made_home)
+    yield tally
+    remove(tally)
+
+
+@pytest.fixture
+def empty(made_empty: Path) -> Iterator[Tally]:
+    """A home of the test's own, with an empty ledger and without transcripts."""
+    tally = copy_of(made_empty)
     yield tally
     remove(tally)
 

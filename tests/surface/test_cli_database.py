@@ -60,18 +60,18 @@ def test_the_url_starts_the_server_and_leads_to_the_ledger(own: Tally) -> None:
     assert "until `tally db stop`" in facts(own)["server"]
 
 
-def test_a_backup_restored_elsewhere_is_the_same_ledger(own: Tally, fresh: Tally) -> None:
+def test_a_backup_restored_elsewhere_is_the_same_ledger(own: Tally, empty: Tally) -> None:
     backup = own.folder / "ledger.dump"
     own.run("db", "backup", str(backup))
     assert backup.stat().st_mode & 0o777 == 0o600
-    lines = fresh.lines("db", "restore", str(backup))
+    lines = empty.lines("db", "restore", str(backup))
     assert lines[0] == "Restored 7 calls. `tally verify` proves it."
     assert "now names the user of this backup" in lines[1]
-    assert fresh.lines("verify")[-1].startswith("All ")
-    assert fresh.json("daily", "--no-import") == own.json("daily", "--no-import")
-    assert digest_of(fresh) == digest_of(own)
+    assert empty.lines("verify")[-1].startswith("All ")
+    assert empty.json("daily", "--no-import") == own.json("daily", "--no-import")
+    assert digest_of(empty) == digest_of(own)
     # a ledger of its own, for which no checkpoint of the old one holds
-    with psycopg.connect(own.lines("db", "url")[0]) as old, psycopg.connect(fresh.lines("db", "url")[0]) as new:
+    with psycopg.connect(own.lines("db", "url")[0]) as old, psycopg.connect(empty.lines("db", "url")[0]) as new:
         query = "select ledger_id from tallystick.ledger"
         assert old.execute(query).fetchone() != new.execute(query).fetchone()
 
@@ -99,7 +99,7 @@ def test_what_is_no_backup_is_refused_before_anything_is_touched(own: Tally) -> 
     cut = own.folder / "cut"
     cut.write_bytes(backup.read_bytes()[: backup.stat().st_size * 2 // 3])
     before = digest_of(own)
-    assert "Nothing of the ledger was changed" in own.fail("db", "restore", "--force", str(cut))
+    assert "is damaged. Nothing of the ledger was changed" in own.fail("db", "restore", "--force", str(cut))
     assert digest_of(own) == before
 
 
@@ -116,7 +116,7 @@ def test_another_database_is_used_and_never_migrated_unasked(own: Tally, empty_d
         assert "is for the embedded ledger" in own.fail("db", command, *there)
 
 
-def test_a_backup_goes_into_another_database_and_comes_back(own: Tally, empty_database: str, fresh: Tally) -> None:
+def test_a_backup_goes_into_another_database_and_comes_back(own: Tally, empty_database: str, empty: Tally) -> None:
     there, backup, again = ["--database", empty_database], own.folder / "ledger.dump", own.folder / "again.dump"
     own.run("db", "backup", str(backup))
     with psycopg.connect(empty_database) as connection:
@@ -128,8 +128,8 @@ def test_a_backup_goes_into_another_database_and_comes_back(own: Tally, empty_da
     assert own.lines("verify", *there)[-1].startswith("All ")
     own.run("db", "backup", str(again), *there)
     assert b"secrets_of_others" not in again.read_bytes()
-    fresh.run("db", "restore", str(again))
-    assert digest_of(fresh) == digest_of(own)
+    empty.run("db", "restore", str(again))
+    assert digest_of(empty) == digest_of(own)
 
 
 def test_the_migrations_are_written_where_a_supabase_project_wants_them(fresh: Tally) -> None:

@@ -148,7 +148,7 @@ def test_a_process_without_output_ends_as_if_it_had_one(books: Tally) -> None:
     assert (process.returncode, error) == (0, "")
 
 
-@pytest.mark.parametrize("delay_s", [0.02, 0.1, 0.25, 0.4, 0.6])
+@pytest.mark.parametrize("delay_s", [0.1, 0.3, 0.5])
 def test_ctrl_c_at_any_moment_is_exit_code_130_without_a_trace(delay_s: float, own: Tally, truth: Any) -> None:
     calls = [truth.Call(f"{n % 50:08d}-9", truth.SHOP, truth.OPUS, "2026-11-12T10:00:00Z", 1, 2, 3) for n in range(400)]
     truth.write_transcripts(own.claude, calls, first_number=1_000)

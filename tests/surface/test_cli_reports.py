@@ -224,9 +224,9 @@ def test_a_problem_of_the_import_is_one_line_and_the_report_still_comes(own: Tal
     assert line.startswith("tally: what is new was not taken in: ")
 
 
-def test_a_ledger_without_usage_says_so(fresh: Tally) -> None:
-    assert fresh.lines("daily") == ["No usage recorded yet. `tally doctor` shows where transcripts are looked for."]
-    document = fresh.json("daily")
+def test_a_ledger_without_usage_says_so(empty: Tally) -> None:
+    assert empty.lines("daily") == ["No usage recorded yet. `tally doctor` shows where transcripts are looked for."]
+    document = empty.json("daily")
     assert document["days"] == []
     assert document["totals"]["cost_usd"] == "0"
     assert document["totals"]["message_count"] == 0

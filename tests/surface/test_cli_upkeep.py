@@ -23,17 +23,17 @@ ACME_PRICE = {
 }
 
 
-def test_an_import_says_what_it_did_and_the_second_finds_nothing(fresh: Tally, truth: Any) -> None:
-    truth.write_transcripts(fresh.claude)
-    first = fresh.lines("import")
+def test_an_import_says_what_it_did_and_the_second_finds_nothing(empty: Tally, truth: Any) -> None:
+    truth.write_transcripts(empty.claude)
+    first = empty.lines("import")
     assert first[0].startswith("Read 3 files of 3, ")
     assert first[1:] == [
         "7 new calls, 0 revised, 7 copies of calls already counted, 0 rejected.",
         "2 new calls without a price; `tally models` names the models.",
     ]
-    assert fresh.lines("import") == ["Read 0 files of 3, 0 B, in 0.0 s.", "No new calls."]
-    assert fresh.lines("import", str(fresh.claude / "projects"))[1] == "No new calls."
-    assert "cannot read /nowhere/at-all" in fresh.fail("import", "/nowhere/at-all")
+    assert empty.lines("import") == ["Read 0 files of 3, 0 B, in 0.0 s.", "No new calls."]
+    assert empty.lines("import", str(empty.claude / "projects"))[1] == "No new calls."
+    assert "cannot read /nowhere/at-all" in empty.fail("import", "/nowhere/at-all")
 
 
 def test_an_import_takes_the_files_that_are_named(own: Tally, truth: Any) -> None:
@@ -138,9 +138,9 @@ def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(ow
     assert max(map(len, text.splitlines())) <= 80 + len(str(own.folder))
 
 
-def test_doctor_works_on_an_empty_machine(fresh: Tally) -> None:
-    text = fresh.run("doctor").stdout
-    assert f"{fresh.claude / 'projects'}: not there" in text
+def test_doctor_works_on_an_empty_machine(empty: Tally) -> None:
+    text = empty.run("doctor").stdout
+    assert f"{empty.claude / 'projects'}: not there" in text
     assert "no usage yet" in text
 
 

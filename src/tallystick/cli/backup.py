@@ -31,7 +31,8 @@ RESTORED_DATABASE = "tallystick_restored"
 REPLACED_DATABASE = "tallystick_replaced"
 # Supabase has an auth schema of its own; plain Postgres gets our stand-in from the bootstrap file.
 DUMP_ARGUMENTS = ("--format=custom", "--no-owner", "--exclude-schema=auth")
-RESTORE_ARGUMENTS = ("--no-owner", "--exit-on-error")
+# A setting that Postgres 15 and 16 lack, and the mark that later minor versions leave on the columns of a table.
+PASSED_OVER = re.compile(rb"SET transaction_timeout = 0;\n|ALTER TABLE ONLY .* SET \(pg_attver=\d+\);\n")
 PSQL_ARGUMENTS = ("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
 
 
@@ -102,9 +103,13 @@ def _replace_embedded(settings: Settings, url: str, file: Path) -> None:
     for name in (RESTORED_DATABASE, REPLACED_DATABASE):
         _run(settings, "dropdb", ["--if-exists", "--force", name], url=maintenance)
     _run(settings, "createdb", ["--template=template0", RESTORED_DATABASE], url=maintenance)
-    _prepare(beside)
-    _run(settings, "pg_restore", [*RESTORE_ARGUMENTS, str(file)], url=beside)
-    _finish(beside)
+    try:
+        _prepare(beside)
+        _replay(settings, file, [], url=beside)
+        _finish(beside)
+    except BaseException:
+        _run(settings, "dropdb", ["--if-exists", "--force", RESTORED_DATABASE], url=maintenance)
+        raise
     # Both names change in one transaction: there is always a ledger, the old one or the new.
     swap = (
         f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{EMBEDDED_DATABASE}'",
@@ -117,19 +122,22 @@ def _replace_embedded(settings: Settings, url: str, file: Path) -> None:
 
 
 def _restore_in_place(settings: Settings, url: str, file: Path) -> None:
-    """Put the backup into any database, in one transaction, as a script that servers older than the backup's take."""
     _prepare(url)
-    restore = [*RESTORE_ARGUMENTS, "--clean", "--if-exists", "--file=-", str(file)]
-    script = subprocess.Popen(_command(settings, "pg_restore", restore), stdout=subprocess.PIPE)
-    assert script.stdout is not None
-    with script, tempfile.TemporaryFile() as known_to_all:
-        # Postgres 15 and 16 do not have this setting, and no restore needs it.
-        known_to_all.writelines(line for line in script.stdout if line != b"SET transaction_timeout = 0;\n")
-        if script.wait() != 0:
-            raise LedgerError(f"pg_restore cannot read {file}", hint="Nothing of the ledger was changed.")
-        known_to_all.seek(0)
-        _run(settings, "psql", [*PSQL_ARGUMENTS, "--file=-"], url=url, stdin=known_to_all)
+    _replay(settings, file, ["--clean", "--if-exists"], url=url)
     _finish(url)
+
+
+def _replay(settings: Settings, file: Path, arguments: Sequence[str], *, url: str) -> None:
+    """Run the backup as a script, in one transaction: that can leave out what not every server takes."""
+    command = _command(settings, "pg_restore", ["--no-owner", *arguments, "--file=-", str(file)])
+    with tempfile.TemporaryFile() as script:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reading:
+            assert reading.stdout is not None
+            script.writelines(line for line in reading.stdout if not PASSED_OVER.fullmatch(line))
+        if reading.returncode != 0:
+            raise ConfigError(f"{file} is damaged", hint="Nothing of the ledger was changed. Use another backup.")
+        script.seek(0)
+        _run(settings, "psql", [*PSQL_ARGUMENTS, "--file=-"], url=url, stdin=script)
 
 
 def _prepare(url: str) -> None:
