@@ -141,7 +141,11 @@ def assert_no_right(db: Db, role: str, statements: list[str] | tuple[str, ...]) 
 
 
 def first_column(db: Db, table: str) -> str:
-    query = "select attname from pg_attribute where attrelid = %s::regclass and attnum = 1"
+    # not an identity column, which nobody at all may set
+    query = (
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and attidentity = '' "
+        "order by attnum limit 1"
+    )
     row = db.execute(query, [table]).fetchone()
     assert row is not None
     return str(row[0])
