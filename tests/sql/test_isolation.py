@@ -143,8 +143,8 @@ def assert_no_right(db: Db, role: str, statements: list[str] | tuple[str, ...]) 
 def first_column(db: Db, table: str) -> str:
     # not an identity column, which nobody at all may set
     query = (
-        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and attidentity = '' "
-        "order by attnum limit 1"
+        "select a.attname from pg_attribute as a join pg_class as c on c.oid = a.attrelid "
+        "where c.oid::regclass::text = %s and a.attnum > 0 and a.attidentity = '' order by a.attnum limit 1"
     )
     row = db.execute(query, [table]).fetchone()
     assert row is not None
