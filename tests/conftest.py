@@ -42,6 +42,7 @@ def server_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     finally:
         for server in servers.values():
             server.release()
+            server.erase()
 
 
 @pytest.fixture(scope="session", params=["15", "18"])

@@ -78,7 +78,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
     try:
         yield kept
     finally:
-        kept.run("db", "stop")
+        server.erase()
 
 
 @pytest.fixture(scope="module")
