@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tallystick.embedded import EmbeddedServer
+
 SHOP, SHOP_API, NOTES = "/nowhere/ann/shop", "/nowhere/ann/shop-api", "/nowhere/ben/notes"
 FIRST, SECOND, THIRD = (f"{number}a000000-1111-4222-8333-444444444444" for number in (1, 2, 3))
 OPUS, HAIKU, UNPRICED = "claude-opus-4-8", "claude-haiku-4-5-20251001", "acme-large-1"
@@ -158,6 +160,9 @@ class Tally:
             "COLUMNS": "80",
         }
 
+    def server(self) -> EmbeddedServer:
+        return EmbeddedServer(self.home / "data" / "postgres")
+
     def start(self, *arguments: str, environ: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
         """A process of `tally`; an environment variable of "" is taken away."""
         merged = {**self.environ, **(environ or {})}
@@ -217,7 +222,7 @@ def make_folder() -> Path:
 
 def remove(tally: Tally) -> None:
     """Stop the server and delete everything."""
-    tally.run("db", "stop")
+    tally.server().erase()
     shutil.rmtree(tally.folder)
 
 
@@ -242,7 +247,7 @@ def made_home(made_empty: Path) -> Iterator[Path]:
     tally = copy_of(made_empty)
     write_transcripts(tally.claude)
     tally.run("import")
-    tally.run("db", "stop")
+    tally.server().stop()
     yield tally.folder
     remove(tally)
 
@@ -252,7 +257,10 @@ def copy_of(made: Path) -> Tally:
     folder = make_folder()
     subprocess.run(["cp", "-a", f"{made}/.", str(folder)], check=True)
     tally = Tally(folder)
-    tally.run("db", "start")
+    server = tally.server()
+    server.acquire()
+    server.keep_up()
+    server.release()
     return tally
 
 

@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 import psycopg
 from tallystick.embedded import EmbeddedServer
-for _ in range(15):
+for _ in range(8):
     with EmbeddedServer(Path(sys.argv[1]), system_dir=Path(sys.argv[2])) as url, psycopg.connect(url) as connection:
         connection.execute("select 1")
 """
@@ -79,7 +79,7 @@ def server_at(folder: Path, made_cluster: Path) -> Iterator[Callable[..., Embedd
 def client_of(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Clients that are processes: each says its URL once it has acquired, and releases when its input ends.
 
-    A visitor says nothing, but comes, asks and goes fifteen times.
+    A visitor says nothing, but comes, asks and goes eight times.
     """
     clients: list[subprocess.Popen[str]] = []
 

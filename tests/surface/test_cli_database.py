@@ -60,18 +60,18 @@ def test_the_url_starts_the_server_and_leads_to_the_ledger(own: Tally) -> None:
     assert "until `tally db stop`" in facts(own)["server"]
 
 
-def test_a_backup_restored_elsewhere_is_the_same_ledger(own: Tally, empty: Tally) -> None:
+def test_a_backup_restored_elsewhere_is_the_same_ledger(own: Tally, fresh: Tally) -> None:
     backup = own.folder / "ledger.dump"
     own.run("db", "backup", str(backup))
     assert backup.stat().st_mode & 0o777 == 0o600
-    lines = empty.lines("db", "restore", str(backup))
+    lines = fresh.lines("db", "restore", str(backup))
     assert lines[0] == "Restored 7 calls. `tally verify` proves it."
     assert "now names the user of this backup" in lines[1]
-    assert empty.lines("verify")[-1].startswith("All ")
-    assert empty.json("daily", "--no-import") == own.json("daily", "--no-import")
-    assert digest_of(empty) == digest_of(own)
+    assert fresh.lines("verify")[-1].startswith("All ")
+    assert fresh.json("daily", "--no-import") == own.json("daily", "--no-import")
+    assert digest_of(fresh) == digest_of(own)
     # a ledger of its own, for which no checkpoint of the old one holds
-    with psycopg.connect(own.lines("db", "url")[0]) as old, psycopg.connect(empty.lines("db", "url")[0]) as new:
+    with psycopg.connect(own.lines("db", "url")[0]) as old, psycopg.connect(fresh.lines("db", "url")[0]) as new:
         query = "select ledger_id from tallystick.ledger"
         assert old.execute(query).fetchone() != new.execute(query).fetchone()
 

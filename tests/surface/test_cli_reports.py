@@ -8,7 +8,7 @@ import os
 import pty
 import re
 import subprocess
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +186,19 @@ def test_a_model_is_named_with_or_without_its_date(books: Tally, truth: Any) -> 
 def test_a_session_is_named_by_its_beginning(books: Tally, truth: Any) -> None:
     assert books.json("session", "2a000000", "--no-import")["totals"] == truth.expected(truth.CALLS[3:6])
     assert "no session 'ffff'" in books.fail("session", "ffff", "--no-import")
+
+
+def test_the_block_that_still_runs_says_so(own: Tally, truth: Any) -> None:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    truth.write_transcripts(
+        own.claude, [truth.Call("8a000000-1", truth.SHOP, truth.OPUS, now, 1, 2, 3)], first_number=100
+    )
+    lines = [line for line in own.lines("blocks") if re.match(r" *(\d{4}|pause)", line)]
+    assert [" now " in line for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert lines[1].strip().startswith("pause of ")
+    blocks = own.json("blocks", "--no-import")["blocks"]
+    assert [block["is_active"] for block in blocks][-1] is True
+    assert sum(block["event_count"] for block in blocks if block["is_gap"]) == 0
 
 
 def test_a_report_takes_in_what_is_new_unless_told_not_to(own: Tally, truth: Any) -> None:

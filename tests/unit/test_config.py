@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -99,9 +100,8 @@ def test_the_file_sets_what_no_variable_does(tmp_path: Path) -> None:
 
 
 def test_without_home_the_account_says_where_home_is() -> None:
-    assert (
-        load_settings({}).claude_config_dirs == load_settings({"HOME": str(Path("~").expanduser())}).claude_config_dirs
-    )
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    assert load_settings({}).claude_config_dirs == settings_in(Path(home)).claude_config_dirs
 
 
 def test_without_home_and_account_one_line_says_what_to_set() -> None:

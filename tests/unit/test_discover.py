@@ -108,12 +108,11 @@ def test_a_linked_file_and_a_linked_folder_are_found_by_their_real_paths(tmp_pat
     assert found(tmp_path) == sorted(map(str, (file, folder_file)))
 
 
-def test_two_names_of_one_file_are_one_file_under_the_lesser_name(tmp_path: Path) -> None:
-    second = make_transcript(tmp_path / "projects" / "-b" / "one.jsonl")
-    first = tmp_path / "projects" / "-a" / "one.jsonl"
-    first.parent.mkdir()
-    first.hardlink_to(second)
-    assert found(tmp_path) == [str(first)]
+def test_many_names_of_one_file_are_one_file_under_the_least_of_them(tmp_path: Path) -> None:
+    last = make_transcript(tmp_path / "projects" / "-a" / "z.jsonl")
+    for name in "hgfedcba":
+        (last.parent / f"{name}.jsonl").hardlink_to(last)
+    assert found(tmp_path) == [str(last.parent / "a.jsonl")]
 
 
 def test_what_only_looks_like_a_transcript_is_left_alone(tmp_path: Path) -> None:

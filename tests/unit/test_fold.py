@@ -217,6 +217,26 @@ def test_a_copy_that_leaves_a_doubt_is_sent_as_it_is(copy: Observation) -> None:
     assert folded(copy, call()) == [copy, call()]
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"grain": "nonsense"},
+        {"input_tokens": -1},
+        {"cache_read_tokens": 10**12 + 1},
+        {"thinking_tokens": 6},
+        {"origin_rank": 40_000},
+        {"project": "x" * 501},
+        {"git_branch": "a\0b"},
+        {"occurred_at": "2026-02-30T10:00:00.000Z"},
+        {"source": ""},
+        {"event_key": ""},
+        {"reported_cost_usd": Decimal(-1)},
+    ],
+)
+def test_copies_that_the_ledger_will_reject_are_all_sent(members: dict[str, Any]) -> None:
+    assert folded(call(**members), call(**members)) == [call(**members), call(**members)]
+
+
 def test_rejected_records_are_all_sent() -> None:
     rejects = [Observation(source="claude-code", position=f"f:{number}", reject_reason="no_key") for number in range(3)]
     assert folded(*rejects) == rejects

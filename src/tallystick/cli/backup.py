@@ -61,7 +61,7 @@ def write_backup(settings: Settings, file: Path) -> list[str]:
 
 def _dump(settings: Settings, url: str, file: Path) -> None:
     others = _tables_of_others(url)
-    excluded = [f'--exclude-table=public."{name}"' for name in others]
+    excluded = ['--exclude-table=public."{}"'.format(name.replace('"', '""')) for name in others]
     _run(settings, "pg_dump", [*DUMP_ARGUMENTS, *excluded, "--file", str(file)], url=url)
 
 

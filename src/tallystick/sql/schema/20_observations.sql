@@ -15,8 +15,9 @@ comment on function tallystick.blank_observation() is 'The defaults of an observ
 
 -- Why an observation cannot be counted, null when it can. Bounds are there so that no record can fail a batch later: a
 -- label longer than an index entry may be, counts whose sum would leave bigint. NaN compares greater than any number.
--- The time as most sources write it is told by what is left without its digits, which is cheap; the cast that follows
--- in read_observations() judges the digits.
+-- The time as most sources write it is told by where its signs stand and by what is left without its digits, which is
+-- cheap; the cast that follows in read_observations() judges the digits. A year at either end of the calendar is what a
+-- program writes that knows no time, and in another zone its day has no date in Python or JavaScript.
 create function tallystick.reject_reason(p_observation tallystick.observation)
 returns text
 language sql
@@ -27,13 +28,17 @@ as $$
     when (p_observation).source = '' then 'missing_source'
     when (p_observation).event_key = '' then 'missing_key'
     when (p_observation).occurred_at = '' then 'missing_time'
-    when translate((p_observation).occurred_at, '0123456789', '') not in ('--T::.Z', '--T::Z')
+    when not (
+        (p_observation).occurred_at like '____-__-__T__:__:__.%Z'
+        and translate((p_observation).occurred_at, '0123456789', '') = '--T::.Z'
+      )
       and (p_observation).occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$'
     then
       case
         when (p_observation).occurred_at ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?$' then 'time_without_offset'
         else 'not_a_time'
       end
+    when left((p_observation).occurred_at, 4) in ('0000', '0001', '9999') then 'not_a_time'
     when least(
       (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
       (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens, (p_observation).output_tokens,
@@ -61,6 +66,7 @@ as $$
       ) > 200
       or (p_observation).flags <> '{}' and octet_length(array_to_string((p_observation).flags, ',')) > 200
     then 'label_too_long'
+    when (p_observation).flags <> '{}' and array_ndims((p_observation).flags) > 1 then 'not_a_list'
     when (p_observation).grain not in ('call', 'turn', 'session_delta', 'import') then 'unknown_grain'
   end
 $$;
@@ -68,7 +74,8 @@ comment on function tallystick.reject_reason(tallystick.observation) is
   'Why an observation cannot be counted, null when it can.';
 
 -- One record by itself, for a batch that could not be read as a whole. A count may be written as an integral number of
--- any spelling (3.0, 3e2) or as digits in a string. The reason names the first member that is of the wrong kind.
+-- any spelling (3.0, 3e2) or as an integer in a string. The reason names the first member that is of the wrong kind.
+-- All but the counts stays json, whose texts are those that the whole batch gives: jsonb writes 1e3 as 1000.
 create function tallystick.read_observation(p_record json)
 returns tallystick.observation
 language plpgsql
@@ -78,8 +85,10 @@ as $$
 declare
   v_blank tallystick.observation := tallystick.blank_observation();
   v_members jsonb;
+  v_counts jsonb := '{}';
   v_name text;
   v_member jsonb;
+  v_count numeric;
   v_observation tallystick.observation;
 begin
   -- what cannot name its own place is named by its digest: kept once, and without its content
@@ -102,31 +111,45 @@ begin
     'output_tokens', 'thinking_tokens', 'web_search_requests', 'origin_rank'
   ] loop
     v_member := v_members -> v_name;
-    if jsonb_typeof(v_member) = 'number' and (v_member #>> '{}')::numeric % 1 = 0 then
-      v_members := jsonb_set(v_members, array[v_name], to_jsonb(trim_scale((v_member #>> '{}')::numeric)));
-    elsif v_member is not null and not (jsonb_typeof(v_member) = 'string' and v_member #>> '{}' ~ '^-?\d+$') then
+    continue when v_member is null;
+    begin
+      v_count := case jsonb_typeof(v_member)
+        when 'number' then (v_member #>> '{}')::numeric
+        when 'string' then (v_member #>> '{}')::bigint
+      end;
+    exception
+      when numeric_value_out_of_range then
+        v_blank.reject_reason := 'too_large';
+        return v_blank;
+      when data_exception then
+        v_count := null;
+    end;
+    if v_count is null or v_count % 1 <> 0 then
       v_blank.reject_reason := 'not_an_integer';
       return v_blank;
     end if;
-    if abs((v_members ->> v_name)::numeric) > (case v_name when 'origin_rank' then 32767 else 1000000000000 end) then
+    if abs(v_count) > (case v_name when 'origin_rank' then 32767 else 1000000000000 end) then
       v_blank.reject_reason := 'too_large';
       return v_blank;
     end if;
+    v_counts := v_counts || jsonb_build_object(v_name, trim_scale(v_count));
   end loop;
   begin
-    v_observation := jsonb_populate_record(tallystick.blank_observation(), v_members);
+    v_observation := json_populate_record(tallystick.blank_observation(), (
+      select json_object_agg(m.key, case when v_counts ? m.key then to_json(v_counts -> m.key) else m.value end)
+      from json_each(p_record) as m where json_typeof(m.value) <> 'null'
+    ));
   exception when data_exception then
     v_blank.reject_reason := case
       when jsonb_typeof(coalesce(v_members -> 'is_final', 'true')) <> 'boolean'
         or jsonb_typeof(coalesce(v_members -> 'is_sidechain', 'true')) <> 'boolean' then 'not_a_boolean'
-      when jsonb_typeof(coalesce(v_members -> 'flags', '[]')) <> 'array' then 'not_a_list'
+      when jsonb_typeof(coalesce(v_members -> 'flags', '[]')) <> 'array' or v_members -> 'reported_cost_usd' is null
+      then 'not_a_list'
       else 'not_a_cost'
     end;
     return v_blank;
   end;
-  if v_observation.reject_reason = '' then
-    v_observation.reject_reason := coalesce(tallystick.reject_reason(v_observation), '');
-  end if;
+  v_observation.reject_reason := coalesce(tallystick.reject_reason(v_observation), '');
   if v_observation.reject_reason = '' then
     begin
       perform v_observation.occurred_at::timestamptz;
