@@ -302,7 +302,18 @@ def test_a_correction_reads_a_member_as_an_observation_would(keeper: Keeper) -> 
     correct(keeper, {"event_key": "test:1", "input_tokens": 3.0, "output_tokens": "4", "project": None})
     event = keeper.event()
     assert (event["input_tokens"], event["output_tokens"], event["project"]) == (3, 4, "")
-    assert (event["model"], event["session_id"]) == ("model-a", "s1")
+    assert (event["model"], event["session_id"], event["reported_cost_usd"]) == ("model-a", "s1", 1)
+
+
+def test_a_correction_takes_the_flag_along_that_it_makes_untrue(keeper: Keeper) -> None:
+    keeper.ingest(observation(occurred_at="1850-06-01T00:00:00Z", input_tokens=50_000_001, flags=["weak_key"]))
+    assert keeper.event()["flags"] == ["weak_key", "implausible", "clock_skew"]
+    # a zone's offset was no whole minutes then
+    keeper.db.execute("set local timezone = 'Europe/Berlin'")
+    correct(keeper, {"event_key": "test:1", "input_tokens": 5})
+    assert keeper.event()["flags"] == ["weak_key", "clock_skew"]
+    correct(keeper, {"event_key": "test:1", "occurred_at": "2026-03-12T12:00:00Z"})
+    assert keeper.event()["flags"] == ["weak_key"]
 
 
 @pytest.mark.parametrize(
@@ -350,7 +361,7 @@ def test_forgetting_everything_leaves_the_account_alone(keeper: Keeper) -> None:
     while not receipts or receipts[-1]["more"]:
         receipts += keeper.table("forget_token_usage", keeper.user_id, None, 2)
     erased = ("events", "versions", "rejects", "sessions", "days")
-    assert [sum(receipt[name] for receipt in receipts) for name in erased] == [6, 5, 2, 6, 1]
+    assert [sum(receipt[name] for receipt in receipts) for name in erased] == [6, 5, 2, 5, 1]
     left = {table for table in tables_of_users(keeper.db) if keeper.rows(table.removeprefix("token_usage_"))}
     assert left == {"token_usage_accounts"}
     assert {table: other.rows(table) for table in before} == before
@@ -393,17 +404,16 @@ def test_two_writers_of_one_user_take_turns_and_others_do_not_wait(ledger_url: s
     ):
         mine = Keeper(first)
         first.commit()
-        again, others = Keeper(second, user_id=mine.user_id), Keeper(third)
+        again = Keeper(second, user_id=mine.user_id)
         second.commit()
+        others = Keeper(third)
         third.commit()
         assert mine.ingest(observation(1), observation(2, output_tokens=1))["new"] == 2
         receipts: list[Any] = []
         batch = observation(1), observation(2), observation(3)
         waiter = threading.Thread(target=lambda: receipts.append(again.ingest(*batch)))
         waiter.start()
-        waits = (
-            "select pg_blocking_pids(%s) = array[%s] from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
-        )
+        waits = "select pg_blocking_pids(%s) = array[%s::integer] from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
         wait_for(observer, waits, [second.info.backend_pid, first.info.backend_pid, second.info.backend_pid])
         assert others.ingest(*batch)["new"] == 3
         assert receipts == []
@@ -414,3 +424,15 @@ def test_two_writers_of_one_user_take_turns_and_others_do_not_wait(ledger_url: s
             connection.commit()
         assert mine.bad_rows() == {}
         assert_day(mine, TWELFTH, *batch)
+
+
+def test_a_writer_that_waits_too_long_is_told_to_come_again(ledger_url: str) -> None:
+    with psycopg.connect(ledger_url) as first, psycopg.connect(ledger_url) as second:
+        first.execute("alter function tallystick.lock_account(uuid) set lock_timeout = '10ms'")
+        mine = Keeper(first)
+        first.commit()
+        mine.ingest(observation())
+        with pytest.raises(psycopg.Error) as refusal:
+            second.execute("select public.ingest_token_usage(%s, '[]')", [mine.user_id])
+        assert (refusal.value.sqlstate, refusal.value.diag.constraint_name) == ("PT503", "account_is_free")
+        assert refusal.value.diag.message_hint

@@ -3576,6 +3576,7 @@ returns jsonb
 language plpgsql
 security definer
 set search_path = ''
+set timezone = 'UTC'
 set jit = off
 as $$
 declare
@@ -3583,16 +3584,17 @@ declare
   v_correction jsonb;
   v_unknown text;
   v_event public.token_usage_events;
+  v_observation tallystick.observation;
   v_corrected public.token_usage_events;
   v_changes tallystick.event_change[] := '{}';
   v_count integer := 0;
-  v_reason text;
 begin
   perform tallystick.check_caller(p_user_id);
   perform tallystick.check_service_caller();
-  if p_corrections is null or jsonb_typeof(p_corrections) <> 'array' or jsonb_array_length(p_corrections) > 1000 then
+  if p_corrections is null or jsonb_typeof(p_corrections) <> 'array' or jsonb_array_length(p_corrections) > 1000
+    or jsonb_path_exists(p_corrections, 'strict $[*] ? (@.type() != "object")') then
     raise exception using errcode = 'PT400', constraint = 'corrections_are_a_list',
-      message = 'corrections must be a JSON list of at most 1,000', hint = 'Pass [{"event_key": ..., ...}].';
+      message = 'corrections must be a JSON list of at most 1,000 objects', hint = 'Pass [{"event_key": ..., ...}].';
   end if;
   v_time_zone := tallystick.lock_account(p_user_id);
   for v_correction in
@@ -3617,14 +3619,29 @@ begin
         message = pg_catalog.format('no event %s', v_correction ->> 'event_key'),
         hint = 'Look the event key up in token_usage_events.';
     end if;
-    -- the same judge as for an observation: what it would reject, a person may not set either
-    v_reason := (tallystick.read_observation((to_jsonb(v_event) || v_correction)::json)).reject_reason;
-    if v_reason <> '' then
+    -- the same reader and judge as for an observation: what it would reject, a person may not set either
+    v_observation := tallystick.read_observation((to_jsonb(v_event) || v_correction)::json);
+    if v_observation.reject_reason <> '' then
       raise exception using errcode = 'PT400', constraint = 'correction_is_valid',
-        message = pg_catalog.format('the correction of %s is no good: %s', v_event.event_key, v_reason),
+        message = pg_catalog.format(
+          'the correction of %s is no good: %s', v_event.event_key, v_observation.reject_reason
+        ),
         hint = 'Nothing was changed.';
     end if;
-    v_corrected := jsonb_populate_record(v_event, v_correction - 'event_key');
+    v_corrected := jsonb_populate_record(v_event, (
+      select jsonb_object_agg(m.key, m.value) from jsonb_each(to_jsonb(v_observation)) as m
+      where v_correction ? m.key
+    ));
+    v_corrected.flags := tallystick.event_flags(
+      v_event.flags,
+      v_event.flags,
+      greatest(
+        v_corrected.input_tokens, v_corrected.cache_creation_5m_tokens, v_corrected.cache_creation_1h_tokens,
+        v_corrected.cache_read_tokens, v_corrected.output_tokens
+      ),
+      v_corrected.occurred_at,
+      tallystick.current_time()
+    );
     v_corrected.usage_date := (v_corrected.occurred_at at time zone v_time_zone)::date;
     v_corrected.is_corrected := true;
     v_changes := v_changes || row(v_event, tallystick.price_event(v_corrected))::tallystick.event_change;
