@@ -12,12 +12,17 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.sql.books import COUNTS, price_rows
+from tests.sql.books import COUNTS, price_rows, totals
 
 Db = psycopg.Connection[Any]
 Row = dict[str, Any]
 
 ZONE = "Europe/Berlin"
+DAY_SUMS = (
+    *("daily_event_count", "daily_input_tokens", "daily_output_tokens", "daily_cache_creation_tokens"),
+    *("daily_cache_read_tokens", "daily_thinking_tokens", "daily_web_search_requests"),
+    *("daily_unpriced_message_count", "daily_cost_usd"),
+)
 
 
 def observation(number: int = 1, **members: Any) -> Row:
@@ -114,3 +119,13 @@ class Keeper:
 
     def add_prices(self, rows: Iterable[Row], *, own: bool = False) -> None:
         self.call("add_token_prices", json.dumps(list(rows)), self.user_id if own else None)
+
+
+def assert_day(keeper: Keeper, day: date, *events: Row) -> None:
+    """The day holds exactly these events, added up without the ledger."""
+    assert tuple(keeper.days()[day][name] for name in DAY_SUMS) == totals(events)
+
+
+def other_price(input_usd_per_mtok: str, *, model: str = "model-a") -> Row:
+    """A price for model-a from the same moment as the first one in tests.sql.books, or for a model that has none."""
+    return {**price_rows()[0], "model": model, "input_usd_per_mtok": input_usd_per_mtok}
