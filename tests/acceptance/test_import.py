@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
+from tallystick.collector.checkpoint import Checkpoints
 from tallystick.collector.run import import_new
 from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.config import Settings, load_settings
@@ -116,18 +119,26 @@ def test_an_import_takes_in_every_call_once(ledger_url: str, tmp_path: Path, wor
         assert all(check.bad_rows == 0 for check in here.ledger.verify_token_usage())
 
 
-def test_an_import_with_nothing_new_sends_nothing_and_loads_no_parser(here: Machine) -> None:
-    make_home(here.settings.claude_config_dirs[0], files=2, calls_per_file=20)
-    here.take_in()
-    state = here.ledger.ledger_state()
+@contextmanager
+def without_parser() -> Iterator[None]:
+    """Inside, nothing may import what only a parser needs."""
     heavy = [name for name in sys.modules if name.startswith("msgspec") or name == "tallystick.collector.intake"]
     kept = {name: sys.modules.pop(name) for name in heavy}
+    assert kept
     try:
-        summary = here.take_in()
+        yield
         loaded = [name for name in heavy if name in sys.modules]
     finally:
         sys.modules.update(kept)
     assert loaded == []
+
+
+def test_an_import_with_nothing_new_sends_nothing_and_loads_no_parser(here: Machine) -> None:
+    make_home(here.settings.claude_config_dirs[0], files=2, calls_per_file=20)
+    here.take_in()
+    state = here.ledger.ledger_state()
+    with without_parser():
+        summary = here.take_in()
     assert (summary.receipt, summary.files_seen, summary.files_read) == (Receipt(), 4, 0)
     assert here.ledger.ledger_state() == state
 
@@ -187,6 +198,28 @@ def test_a_last_line_without_newline_counts_once_the_file_has_rested(
     here.take_in()
     assert here.tokens() == (4, 4, 40)
     assert here.ledger.ledger_digest() == undisturbed(here)
+
+
+def test_a_last_line_without_newline_counts_when_it_comes_to_rest_untouched(here: Machine) -> None:
+    path = here.write("a.jsonl", line(1) + line(2).rstrip(), rests=False)
+    almost_rested_s = time.time() - 1
+    os.utime(path, (almost_rested_s, almost_rested_s))
+    assert here.take_in().pending_bytes > 0
+    while here.take_in().pending_bytes > 0:
+        assert time.time() - almost_rested_s < 30
+    assert time.time() - almost_rested_s >= 2
+    assert here.tokens() == (2, 2, 20)
+
+
+def test_a_line_read_twice_is_counted_once_among_the_lines_of_its_file(here: Machine) -> None:
+    path = here.write("a.jsonl", line(1) + b'{"type":"user"}')
+    assert here.take_in().line_counts == {"user": 1}
+    with path.open("ab") as file:
+        file.write(b"\n")
+    here.take_in()
+    ledger_id = here.ledger.ledger_state().ledger_id
+    with Checkpoints(here.settings.checkpoint_file, ledger_id=ledger_id, user_id=here.ledger.user_id) as checkpoints:
+        assert json.loads(checkpoints.parser_state(str(path)))["line_counts"] == {"user": 1}
 
 
 def test_a_torn_last_line_waits_and_counts_when_the_rest_arrives(here: Machine) -> None:
@@ -263,7 +296,8 @@ def test_a_file_that_may_not_be_read_is_reported_each_time_and_read_once_it_may(
     os.setresuid(65534, 65534, 0)
     try:
         for read in (1, 0):
-            summary = here.take_in()
+            with without_parser() if read == 0 else nullcontext():
+                summary = here.take_in()
             assert (summary.problems, summary.files_read) == (((str(closed), "Permission denied"),), read)
     finally:
         os.setresuid(0, 0, 0)
@@ -351,6 +385,14 @@ def test_a_ledger_set_back_to_an_old_copy_is_filled_again(here: Machine, server_
     finally:
         with psycopg.connect(server_urls["18"], autocommit=True) as connection:
             connection.execute(f"drop database {name}_old with (force)")
+
+
+def test_an_import_that_asked_the_ledger_before_another_one_ended_drops_nothing(here: Machine) -> None:
+    here.write("a.jsonl", line(1))
+    before = here.ledger.ledger_state()
+    here.take_in()
+    summary = here.take_in(state=before)
+    assert (summary.notices, summary.files_read) == ((), 0)
 
 
 def test_a_ledger_that_is_away_loses_nothing_and_says_how_far_the_import_lags(

@@ -57,10 +57,7 @@ SPARED_FILTERS = {
         "walk_blocks",
         "where e.user_id = p_user_id and e.occurred_at > v_last - interval '5 hours' and e.occurred_at <= v_last",
     ),
-    (
-        "verify_token_usage",
-        "except all select * from public.token_usage_by_day as d where d.user_id = p_user_id",
-    ),
+    ("verify_token_usage", "except all select * from public.token_usage_by_day as d where d.user_id = p_user_id"),
     (
         "verify_token_usage",
         "except all select * from public.token_usage_by_session_day as d where d.user_id = p_user_id",
@@ -132,9 +129,8 @@ def test_no_role_writes_a_table(books: Db, role: str) -> None:
 
 def assert_no_right(db: Db, role: str, statements: list[str] | tuple[str, ...]) -> None:
     for table in tables(db):
-        column = first_column(db, table)
         for statement in statements:
-            text = statement.format(table=table, column=column)
+            text = statement.format(table=table, column=first_column(db, table))
             error = error_of(db, text)
             assert error is not None, f"{role}: {text}"
             assert error.sqlstate == "42501", f"{role}: {text}: {error}"

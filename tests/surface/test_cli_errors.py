@@ -164,7 +164,7 @@ def test_ctrl_c_at_any_moment_is_exit_code_130_without_a_trace(delay_s: float, o
     _, error = process.communicate()
     # as long as Python itself is starting, it ends in its own way; after our last word, the signal is too late
     if "tallystick/cli" in error or "Traceback" not in error:
-        assert process.returncode in (130, 0)
+        assert process.returncode in (130, 0, -signal.SIGINT)
         assert "Traceback" not in error
     own.run("import")
     assert own.json("daily", "--no-import")["totals"]["message_count"] == len(truth.CALLS) + 400

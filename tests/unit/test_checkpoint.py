@@ -217,11 +217,20 @@ def test_damage_found_while_saving_costs_what_was_known_and_nothing_else(path: P
 def test_the_journal_of_a_file_moved_aside_does_not_reach_the_new_one(path: Path) -> None:
     save(path)
     journal = path.with_name(path.name + "-journal")
-    journal.write_bytes(b"left by a crash")
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("pragma cache_size = 1")
+    writer.execute("begin")
+    writer.executemany("insert into projects values (?, ?)", [(f"/{n}", "x" * 500) for n in range(500)])
+    left_by_a_crash = journal.read_bytes()
+    writer.rollback()
+    writer.close()
     damage_header(path)
+    journal.write_bytes(left_by_a_crash)
     with open_checkpoints(path) as checkpoints:
         assert checkpoints.checkpoints() == {}
-    assert not journal.exists()
+        checkpoints.make_book()
+        checkpoints.save({"/t.jsonl": (checkpoint(), b"")}, projects={}, receipt_count=0)
+        assert list(checkpoints.checkpoints()) == ["/t.jsonl"]
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

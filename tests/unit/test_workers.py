@@ -82,6 +82,18 @@ def test_workers_are_gone_when_their_parent_has_no_more_use_for_them() -> None:
     assert not any(map(is_running, process_ids))
 
 
+def test_a_worker_that_is_silent_is_not_waited_for() -> None:
+    def work(_: int) -> Iterator[bytes]:
+        yield str(os.getpid()).encode()
+        time.sleep(60)
+
+    started_at = time.monotonic()
+    with Workers([1], work) as running:
+        process_id = int(next(running.messages()))
+    assert not is_running(process_id)
+    assert time.monotonic() - started_at < 30
+
+
 def test_a_worker_ends_when_its_parent_was_killed() -> None:
     """It holds the writing end of `alive`, which therefore ends only with the last of them."""
     alive, held = os.pipe()

@@ -231,8 +231,6 @@ class Checkpoints:
     def _replace_file(self) -> None:
         self._connection.close()
         aside = self._path.with_name(f"{self._path.name}.unreadable")
-        # a journal left beside would be rolled back into the new file
-        self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
         with suppress(FileNotFoundError):  # another process was faster
             self._path.replace(aside)
         self.set_aside = aside
