@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
-import msgspec
+from tallystick.errors import InvalidRequest
 
-_LIST_OF_RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
+_SIGNS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
+_BLANKS = b" \t\r\n"
 
 
 def split_batch(events: bytes) -> list[bytes]:
-    """Both halves of a JSON list as JSON lists; the list itself, alone, where it holds one record or cannot be cut."""
-    try:
-        records = _LIST_OF_RECORDS.decode(events)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [events]
+    """Both halves of a JSON list as JSON lists; the list itself, alone, where it holds one record."""
+    records = split_records(events)
     if len(records) < 2:
         return [events]
     middle = len(records) // 2
-    return [_join(records[:middle]), _join(records[middle:])]
+    return [b"[" + b",".join(half) + b"]" for half in (records[:middle], records[middle:])]
 
 
-def _join(records: list[msgspec.Raw]) -> bytes:
-    return b"[" + b",".join(bytes(record) for record in records) + b"]"
+def split_records(events: bytes) -> list[bytes]:
+    """The records of a JSON list as they are written, told apart by brackets and quotes alone.
+
+    What stands between those may be anything, such as what no JSON parser takes. Raises InvalidRequest for what is no
+    list, where nobody can tell one record from the next.
+    """
+    records: list[bytes] = []
+    depth = start = 0
+    for sign in _SIGNS.finditer(events):
+        if sign[0] in b"[{":
+            depth += 1
+            if depth == 1:
+                if sign[0] != b"[" or records or events[: sign.start()].strip(_BLANKS):
+                    raise _no_list()
+                start = sign.end()
+        elif depth == 1 and sign[0] in b",]" or sign[0] == b"}" and depth == 1:
+            records.append(events[start : sign.start()].strip(_BLANKS))
+            start = sign.end()
+            depth -= sign[0] != b","
+        elif sign[0] in b"]}":
+            depth -= 1
+    if depth or not records or events[start:].strip(_BLANKS):
+        raise _no_list()
+    return records
 
 
 def reject_unreadable(events: bytes) -> str:
-    """The batch that stands for a record nobody can read: its digest and a reason, nothing of its content."""
-    position = "sha256:" + hashlib.sha256(events).hexdigest()
-    reject = {"source": "unknown", "position": position, "reject_reason": "unreadable"}
-    return msgspec.json.encode([reject]).decode()
+    """The batch that stands for a list of one record that nobody can read: its digest and a reason, no content.
+
+    The place is what the ledger itself gives a record that it cannot read, so that either way it is kept once.
+    """
+    (record,) = split_records(events)
+    position = "sha256:" + hashlib.sha256(record).hexdigest()
+    return f'[{{"source":"unknown","position":"{position}","reject_reason":"unreadable"}}]'
+
+
+def _no_list() -> InvalidRequest:
+    return InvalidRequest(
+        "the batch is no JSON list", hint="Pass a list of observations.", constraint="events_are_a_list"
+    )

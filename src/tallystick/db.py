@@ -51,29 +51,30 @@ ERROR_BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "3F000": LedgerNotInstalled,
     "42P01": LedgerNotInstalled,
 }
+# what to do where Postgres itself refuses, which says what is wrong and no more
+HINT_BY_ERROR: dict[type[LedgerError], str] = {
+    Busy: "Try again in a moment.",
+    Forbidden: "Connect as the owner of the ledger, or as a login that is a member of service_role.",
+}
+URL_HINT = "Write postgresql://user:password@host:5432/database, with %20 for a blank and %40 for an @ in a password."
 NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
 
 
 class Database:
-    """A connection whose every transaction works as the service role, unless it is opened as the owner."""
+    """A connection whose every transaction works as the service role, unless it is opened as the owner.
 
-    def __init__(self, connection: psycopg.Connection[Any], *, as_service_role: bool) -> None:
-        self._connection = connection
+    Where the connection broke, the next transaction opens another one.
+    """
+
+    def __init__(self, url: str, *, as_service_role: bool) -> None:
+        self._url = url
         self._as_service_role = as_service_role
+        self._connection = _open(url)
 
     @classmethod
     def connect(cls, url: str, *, as_service_role: bool = True) -> Database:
         """Open the connection; raises LedgerUnavailable, whose text holds no password."""
-        try:
-            connection = psycopg.connect(
-                url, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_S, application_name="tallystick"
-            )
-        except psycopg.Error as error:
-            raise LedgerUnavailable(
-                f"cannot reach the ledger at {redacted(url)}: {_first_line(error)}",
-                hint="Check that the server runs and that the URL is right.",
-            ) from error
-        return cls(connection, as_service_role=as_service_role)
+        return cls(url, as_service_role=as_service_role)
 
     def close(self) -> None:
         self._connection.close()
@@ -89,6 +90,8 @@ class Database:
     @contextmanager
     def transaction(self, *, is_snapshot: bool = False) -> Iterator[None]:
         """All that runs inside is committed together, or not at all; in a snapshot, all of it sees one moment."""
+        if self._connection.broken:
+            self._connection = _open(self._url)
         with _our_errors(), self._connection.transaction():
             if is_snapshot:
                 self._connection.execute("set transaction isolation level repeatable read read only")
@@ -130,6 +133,21 @@ class Database:
         return self._connection.info.transaction_status != pq.TransactionStatus.IDLE
 
 
+def _open(url: str) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(
+            url, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_S, application_name="tallystick"
+        )
+    except psycopg.ProgrammingError as error:
+        # what libpq says of a URL that it cannot read quotes the part at fault, which may be the password
+        raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from error
+    except psycopg.Error as error:
+        raise LedgerUnavailable(
+            f"cannot reach the ledger at {redacted(url)}: {_first_line(error)}",
+            hint="Check that the server runs and that the URL is right.",
+        ) from error
+
+
 def _with_decimals(values: Sequence[Any], money: list[int]) -> Sequence[Any]:
     if not money:
         return values
@@ -161,14 +179,16 @@ def _translated(error: psycopg.Error) -> LedgerError:
     kind = ERROR_BY_SQLSTATE.get(state, LedgerError)
     if kind is LedgerNotInstalled:
         return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)
-    return kind(message, hint=diagnostic.message_hint or "", constraint=diagnostic.constraint_name or "")
+    hint = diagnostic.message_hint or HINT_BY_ERROR.get(kind, "")
+    return kind(message, hint=hint, constraint=diagnostic.constraint_name or "")
 
 
 def _first_line(error: Exception) -> str:
-    return redacted(str(error).strip().partition("\n")[0])
+    # what stands before an @ may be the end of a password that was cut at the first one
+    return re.sub(r"[^\s'\"]*@", "***@", redacted(str(error).strip().partition("\n")[0]))
 
 
 def redacted(url: str) -> str:
-    """A connection URL or string without its password."""
-    without = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", url)
-    return re.sub(r"(password\s*=\s*)('[^']*'|\S+)", r"\1***", without, flags=re.IGNORECASE)
+    """A connection URL or string without its password, and without more than that where it is not clear what that is."""
+    without = re.sub(r"(://[^:/?@\s]*):\S*@", r"\1:***@", url)
+    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)+)", r"\1***", without, flags=re.IGNORECASE)

@@ -34,9 +34,10 @@ _ORIGIN_RANKS: Final = (ORIGIN_MAIN_LINE,) * 2 + (ORIGIN_SIDECHAIN_LINE,) * 2 + 
 _PLACE_CLASSES: Final = ("00", "01", "10", "11", "20", "21")
 
 _is_global_id = re.compile(r"msg_[A-Za-z0-9_]{8,}").fullmatch
-# Days up to the 28th are valid in every month; all else goes through datetime.
+# A time as every version writes it; all others, and the 29th of February, go through datetime.
 _is_exact_time = re.compile(
-    r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
+    r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
 ).fullmatch
 _is_bedrock_model = re.compile(r"(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?anthropic\.").match
 
