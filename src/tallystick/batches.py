@@ -7,7 +7,7 @@ import re
 
 from tallystick.errors import InvalidRequest
 
-_SIGNS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
+_SIGNS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 _BLANKS = b" \t\r\n"
 
 
@@ -26,24 +26,23 @@ def split_records(events: bytes) -> list[bytes]:
     What stands between those may be anything, such as what no JSON parser takes. Raises InvalidRequest for what is no
     list, where nobody can tell one record from the next.
     """
-    records: list[bytes] = []
-    depth = start = 0
-    for sign in _SIGNS.finditer(events):
-        if sign[0] in b"[{":
-            depth += 1
-            if depth == 1:
-                if sign[0] != b"[" or records or events[: sign.start()].strip(_BLANKS):
-                    raise _no_list()
-                start = sign.end()
-        elif depth == 1 and sign[0] in b",]" or sign[0] == b"}" and depth == 1:
-            records.append(events[start : sign.start()].strip(_BLANKS))
-            start = sign.end()
-            depth -= sign[0] != b","
-        elif sign[0] in b"]}":
-            depth -= 1
-    if depth or not records or events[start:].strip(_BLANKS):
+    text = events.strip(_BLANKS)
+    if text[:1] != b"[" or text[-1:] != b"]":
         raise _no_list()
-    return records
+    cuts = [0]
+    depth = 0
+    for sign in _SIGNS.finditer(text, 1, len(text) - 1):
+        if sign[0] == b"," and depth == 0:
+            cuts.append(sign.start())
+        elif sign[0] in (b"[", b"{"):
+            depth += 1
+        elif sign[0] in (b"]", b"}"):
+            depth -= 1
+            if depth < 0:
+                raise _no_list()
+    if depth > 0:
+        raise _no_list()
+    return [text[start + 1 : end].strip(_BLANKS) for start, end in zip(cuts, [*cuts[1:], len(text) - 1], strict=True)]
 
 
 def reject_unreadable(events: bytes) -> str:

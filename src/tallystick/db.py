@@ -138,9 +138,9 @@ def _open(url: str) -> psycopg.Connection[Any]:
         return psycopg.connect(
             url, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_S, application_name="tallystick"
         )
-    except psycopg.ProgrammingError as error:
+    except psycopg.ProgrammingError:
         # what libpq says of a URL that it cannot read quotes the part at fault, which may be the password
-        raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from error
+        raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from None
     except psycopg.Error as error:
         raise LedgerUnavailable(
             f"cannot reach the ledger at {redacted(url)}: {_first_line(error)}",
@@ -189,6 +189,8 @@ def _first_line(error: Exception) -> str:
 
 
 def redacted(url: str) -> str:
-    """A connection URL or string without its password, and without more than that where it is not clear what that is."""
-    without = re.sub(r"(://[^:/?@\s]*):\S*@", r"\1:***@", url)
-    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)+)", r"\1***", without, flags=re.IGNORECASE)
+    """A connection URL or string without its password, and without more where it is not clear which part that is."""
+    hidden = re.sub(r"(://[^:/?@\s]*):\S*@", r"\1:***@", url)
+    # where the host was forgotten, the password stands in the place of the port
+    hidden = re.sub(r"(://[^:/?@\s\[]*):(?!\*\*\*@|\d{1,5}(?:[/?,\s]|$))[^\s/?]*", r"\1:***", hidden)
+    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)+)", r"\1***", hidden, flags=re.IGNORECASE)

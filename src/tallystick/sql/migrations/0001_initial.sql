@@ -523,7 +523,8 @@ comment on function tallystick.reject_reason(tallystick.observation) is
 
 -- One record by itself, for a batch that could not be read as a whole. A count may be written as an integral number of
 -- any spelling (3.0, 3e2) or as an integer in a string. The reason names the first member that is of the wrong kind.
--- All but the counts stays json, whose texts are those that the whole batch gives: jsonb writes 1e3 as 1000.
+-- What is no member of an observation is not looked at. All but the counts stays json, whose texts are those that the
+-- whole batch gives: jsonb writes 1e3 as 1000.
 create function tallystick.read_observation(p_record json)
 returns tallystick.observation
 language plpgsql
@@ -547,8 +548,10 @@ begin
     return v_blank;
   end if;
   begin
-    v_members := jsonb_strip_nulls(p_record::jsonb);
-  exception when data_exception then
+    select coalesce(jsonb_object_agg(m.key, m.value::jsonb), '{}') into v_members
+    from json_each(p_record) as m
+    where json_typeof(m.value) <> 'null' and to_jsonb(v_blank) ? m.key;
+  exception when data_exception or statement_too_complex then
     v_blank.reject_reason := 'unreadable';
     return v_blank;
   end;
@@ -585,7 +588,8 @@ begin
   begin
     v_observation := json_populate_record(tallystick.blank_observation(), (
       select json_object_agg(m.key, case when v_counts ? m.key then to_json(v_counts -> m.key) else m.value end)
-      from json_each(p_record) as m where json_typeof(m.value) <> 'null'
+      from json_each(p_record) as m
+      where v_members ? m.key and json_typeof(m.value) <> 'null'
     ));
   exception when data_exception then
     v_blank.reject_reason := case
