@@ -1,88 +1,45 @@
-"""The ledger as Python sees it: batches that cannot be read, pages, errors, and a server that goes away."""
+"""The ledger as Python sees it: what goes in and comes out, batches that cannot be read, pages and errors."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
+import itertools
+import json
 import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
-import msgspec
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tallystick.batches import split_batch, split_records
-from tallystick.errors import (
-    Busy,
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    LedgerError,
-    LedgerNotInstalled,
-    LedgerUnavailable,
-    NotFound,
-    UnreadableBatch,
-)
+from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound
 from tallystick.ledger import PAGE_ROWS, Ledger
 from tallystick.model import EventCostRow, LedgerCheck, Receipt, UsageFilter
 from tallystick.observation import Observation
-from tests.sql.waiting import wait_for
+from tests.surface.records import NOON, batch_of, key_of, observation
 
 EVERYTHING = UsageFilter()
-NOON = datetime(2026, 3, 12, 12, tzinfo=UTC)
 # claude-opus-4-8 in the seeded list: dollars per million tokens
 INPUT_USD, OUTPUT_USD = Decimal(5), Decimal(25)
-
-
-def observation(number: int, **members: Any) -> Observation:
-    members = {
-        "event_key": f"anthropic:msg_{number}",
-        "occurred_at": (NOON + timedelta(minutes=number)).isoformat(),
-        "source": "claude-code",
-        "provider": "anthropic",
-        "model": "claude-opus-4-8",
-        "session_id": f"session-{number}",
-        "project": "/work/p",
-        "input_tokens": 1000,
-        "output_tokens": 100,
-        "is_final": True,
-        **members,
-    }
-    return Observation(**members)
-
-
-def batch_of(*records: Observation | bytes) -> bytes:
-    """A JSON list of observations, and of anything else as it is."""
-    texts = (record if isinstance(record, bytes) else msgspec.json.encode(record) for record in records)
-    return b"[" + b",".join(texts) + b"]"
+SHORT, LONG = PAGE_ROWS + 203, PAGE_ROWS + 7
 
 
 @pytest.fixture
 def full(ledger: Ledger) -> Ledger:
-    """Books with more of everything than a page holds."""
-    many = PAGE_ROWS + 203
-    for start in (0, many // 2):
-        batch = [
-            observation(
-                number,
-                occurred_at=(NOON + timedelta(hours=6 * number)).isoformat(),
-                model=f"model-{number:05}",
-                project=f"/work/{number:05}",
-            )
-            for number in range(start, start + (many + 1) // 2)
-        ]
-        ledger.ingest_token_usage(batch_of(*batch))
-    ledger.ingest_token_usage(batch_of(*(observation(9000 + n, session_id="long") for n in range(PAGE_ROWS + 7))))
+    """Books with more of everything than a page holds: short sessions at their own times, and a long one."""
+    short = [
+        observation(
+            number,
+            occurred_at=(NOON + timedelta(hours=6 * number)).isoformat(),
+            model=f"model-{number:05}",
+            project=f"/work/{number:05}",
+        )
+        for number in range(SHORT)
+    ]
+    ledger.ingest_token_usage(batch_of(*short))
+    ledger.ingest_token_usage(batch_of(*(observation(SHORT + number, session_id="long") for number in range(LONG))))
     return ledger
-
-
-def key_of(number: int) -> str:
-    return f"anthropic:msg_{number}"
 
 
 def keys_in(ledger: Ledger, numbers: int) -> list[int]:
@@ -123,8 +80,9 @@ def test_upkeep_through_python(ledger: Ledger) -> None:
     assert [(row.source, row.reason, row.record_count, row.position) for row in ledger.rejects()] == [
         ("x", "missing_key", 1, "y")
     ]
-    own = '[{"provider":"anthropic","model":"own","valid_from":"2026-01-01","input_usd_per_mtok":"1","output_usd_per_mtok":"2"}]'
-    assert ledger.add_token_prices(own) == (1, 1, 0)
+    own = {"provider": "anthropic", "model": "own", "valid_from": "2026-01-01"}
+    own |= {"input_usd_per_mtok": "1", "output_usd_per_mtok": "2"}
+    assert ledger.add_token_prices(json.dumps([own])) == (1, 1, 0)
     (receipt,) = ledger.rerate_token_usage(since=date(2026, 3, 12), until=date(2026, 3, 12))
     assert (receipt.examined, receipt.changed, receipt.new_cost_usd) == (3, 3, 3 * Decimal("0.0012"))
     assert ledger.correct_token_usage('[{"event_key":"anthropic:msg_0","output_tokens":0}]').revised == 1
@@ -148,7 +106,7 @@ def test_upkeep_through_python(ledger: Ledger) -> None:
     "bad",
     [
         pytest.param(b"[" * 10_000 + b"]" * 10_000, id="10,000 brackets"),
-        pytest.param(b'{"source":"one","event_key":' + b"[" * 200_000 + b"]" * 200_000 + b"}", id="200,000 brackets"),
+        pytest.param(b'{"source":"one","event_key":' + b"[" * 50_000 + b"]" * 50_000 + b"}", id="50,000 brackets"),
         pytest.param(b'{"source":"one","event_key":"\xff\xfe"}', id="no UTF-8"),
         pytest.param(b'{"source":"one","event_key":"cut \xe2\x82"}', id="half a letter"),
         pytest.param(b'{"source":"one","event_key":nonsense}', id="no JSON"),
@@ -164,16 +122,12 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(ledger: Ledger, bad: by
     receipt = ledger.ingest_token_usage(batch_of(*good[:13], bad, *good[13:]))
     assert receipt == Receipt(received=21, new=20, rejected=1)
     assert keys_in(ledger, 20) == list(range(20))
-    (kept,) = ledger.rejects()
-    reason = (
-        "not_an_object"
-        if bad[:1] == b"[" and len(ledger.rejects()) == 1 and kept.reason != "unreadable"
-        else "unreadable"
-    )
-    assert (kept.source, kept.reason, kept.record_count) == ("unknown", reason, 1)
-    assert kept.position == "sha256:" + hashlib.sha256(bad).hexdigest()
     assert ledger.ingest_token_usage(batch_of(bad)) == Receipt(received=1, rejected=1)
-    assert [row.record_count for row in ledger.rejects()] == [1]
+    (kept,) = ledger.rejects()
+    # a server with a deeper stack than another may read brackets to their end, and finds no object
+    assert kept.reason in ({"unreadable", "not_an_object"} if bad[:1] == b"[" else {"unreadable"})
+    assert (kept.source, kept.record_count) == ("unknown", 1)
+    assert kept.position == "sha256:" + hashlib.sha256(bad).hexdigest()
 
 
 def test_several_that_nobody_can_read_are_rejected_among_a_thousand(ledger: Ledger) -> None:
@@ -195,57 +149,37 @@ def test_what_is_no_list_is_refused_whole(ledger: Ledger, batch: bytes) -> None:
     assert ledger.rejects() == []
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(alphabet='"\\[]{},: aü\n', max_size=6),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='"\\[]{},', max_size=3), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-@given(values=st.lists(json_values, min_size=1, max_size=6), indent=st.sampled_from([0, 2]))
-def test_a_list_is_cut_between_its_records_and_nowhere_else(values: list[Any], indent: int) -> None:
-    text = msgspec.json.format(msgspec.json.encode(values), indent=indent)
-    assert [msgspec.json.decode(record) for record in split_records(text)] == values
-    halves = split_batch(b" " + text + b"\n")
-    assert [value for half in halves for value in msgspec.json.decode(half)] == values
-    assert len(halves) == min(2, len(values))
-
-
 # -- pages
 
 
 def test_every_page_of_a_report_is_fetched(full: Ledger) -> None:
-    many = PAGE_ROWS + 204
     sessions = full.usage_sessions(EVERYTHING)
-    assert len(sessions) == len({row.session_id for row in sessions}) == many + 1
-    assert sum(row.event_count for row in sessions) == many + PAGE_ROWS + 7
-    for report in (full.usage_models, full.usage_projects):
-        rows = report(EVERYTHING)
-        assert len(rows) == len(set(rows)) == many + 1
-        assert sum(row.event_count for row in rows) == many + PAGE_ROWS + 7
+    assert {row.session_id for row in sessions} == {"long", *(f"session-{number}" for number in range(SHORT))}
+    for report in (full.usage_models(EVERYTHING), full.usage_projects(EVERYTHING), sessions):
+        assert len(report) == len(set(report)) == SHORT + 1
+        assert sum(row.event_count for row in report) == SHORT + LONG
     by_session = full.usage_daily(EVERYTHING, by="session")
-    assert len(by_session) == len(set(by_session)) == many + 1
-    assert sum(row.input_tokens for row in by_session) == 1000 * (many + PAGE_ROWS + 7)
-    assert len(full.usage_weekly(EVERYTHING, by="model", week_start=7)) == many + 1
+    assert len(by_session) == len(set(by_session)) == SHORT + 2  # the long one goes on past midnight
+    assert sum(row.input_tokens for row in by_session) == 1000 * (SHORT + LONG)
+    assert sum(row.event_count for row in full.usage_weekly(EVERYTHING, by="model", week_start=7)) == SHORT + LONG
+    assert sum(row.event_count for row in full.usage_monthly(EVERYTHING, by="project")) == SHORT + LONG
     calls = full.usage_session("long", EVERYTHING)
-    assert len(calls) == len({call.event_key for call in calls}) == PAGE_ROWS + 7
+    assert len(calls) == len({call.event_key for call in calls}) == LONG
     assert [call.occurred_at for call in calls] == sorted(call.occurred_at for call in calls)
 
 
 def test_every_page_of_blocks_is_fetched_with_the_gaps_between_them(full: Ledger) -> None:
     blocks = full.usage_blocks(EVERYTHING)
     assert len(blocks) > 2 * PAGE_ROWS
-    assert sum(block.event_count for block in blocks) == PAGE_ROWS + 204 + PAGE_ROWS + 7
-    for block, following in zip(blocks, blocks[1:], strict=False):
+    assert sum(block.event_count for block in blocks) == SHORT + LONG
+    for block, following in itertools.pairwise(blocks):
         assert block.block_end == following.block_start
         assert not (block.is_gap and following.is_gap)
 
 
 def test_any_number_of_keys_may_be_asked_for(full: Ledger) -> None:
     keys = [key_of(number) for number in range(12_000)]
-    assert len(full.usage_events(keys)) == PAGE_ROWS + 204 + PAGE_ROWS + 7
+    assert len(full.usage_events(keys)) == SHORT + LONG
     assert full.usage_events([]) == []
 
 
@@ -312,127 +246,3 @@ def test_a_statement_that_the_server_cuts_short_is_busy(ledger: Ledger) -> None:
     with pytest.raises(Busy) as refusal:
         ledger.ingest_token_usage(batch)
     assert refusal.value.hint
-
-
-# -- passwords
-
-PASSWORD = "s3cr3t"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"postgresql://u:{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://:{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}%40{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}@{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}/{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}?{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}#{PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD} {PASSWORD}@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}%zz@127.0.0.1:1/db",
-        f"postgresql://u:{PASSWORD}@[::1/db",
-        f"postgresql://u:{PASSWORD}@127.0.0.1:99999/db",
-        f"postgresql://u:{PASSWORD}",
-        f"postgresql://u:{PASSWORD}/db",
-        f"postgresql://127.0.0.1:1/db?user=u&password={PASSWORD}&connect_timeout=1",
-        f"postgres//u:{PASSWORD}@127.0.0.1/db",
-        f"u:{PASSWORD}@127.0.0.1/db",
-        f"host=127.0.0.1 port=1 user=u password={PASSWORD}",
-        f"host=127.0.0.1 port=1 user=u password='{PASSWORD} {PASSWORD}'",
-        f"host=127.0.0.1 port=1 user=u password = '{PASSWORD}\\'{PASSWORD}'",
-        f"host=127.0.0.1 port=1 user=u password={PASSWORD}\\ {PASSWORD}",
-        f"host=127.0.0.1 port=1 user=u passwd={PASSWORD}",
-    ],
-)
-def test_no_error_shows_a_password(url: str) -> None:
-    with pytest.raises(LedgerUnavailable) as refusal:
-        Ledger.connect(url, user_id=str(uuid.uuid4()))
-    error = refusal.value
-    assert PASSWORD not in f"{error} {error.message} {error.hint} {error!r}"
-    assert error.hint
-
-
-def test_a_password_that_the_server_refuses_is_not_shown(ledger_url: str) -> None:
-    with pytest.raises(LedgerUnavailable) as refusal:
-        Ledger.connect(f"{ledger_url}&user=nobody&password={PASSWORD}", user_id=str(uuid.uuid4()))
-    assert PASSWORD not in str(refusal.value)
-    assert "nobody" in str(refusal.value)
-
-
-# -- a server that goes away
-
-
-@pytest.fixture
-def observer(server_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        yield connection
-
-
-def end_connections(observer: psycopg.Connection[Any], ledger_url: str) -> None:
-    """What a server that is stopped does to those who are connected."""
-    name = psycopg.conninfo.conninfo_to_dict(ledger_url)["dbname"]
-    observer.execute("select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = %s", [name])
-
-
-def test_a_connection_that_breaks_is_told_and_the_next_call_opens_another(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
-) -> None:
-    batch = batch_of(observation(1))
-    assert ledger.ingest_token_usage(batch).new == 1
-    end_connections(observer, ledger_url)
-    with pytest.raises(LedgerUnavailable) as refusal:
-        ledger.ingest_token_usage(batch)
-    assert "Nothing is lost" in refusal.value.hint
-    assert ledger.ingest_token_usage(batch) == Receipt(received=1, duplicate=1)
-
-
-def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
-) -> None:
-    name = psycopg.conninfo.conninfo_to_dict(ledger_url)["dbname"]
-    ledger.make_account(time_zone="UTC")
-    observer.execute(f"alter database {name} allow_connections false".encode())
-    end_connections(observer, ledger_url)
-    for _ in range(3):
-        with pytest.raises(LedgerUnavailable) as refusal:
-            ledger.ingest_token_usage(batch_of(observation(1)))
-        assert refusal.value.hint
-    observer.execute(f"alter database {name} allow_connections true".encode())
-    assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
-
-
-def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
-) -> None:
-    ledger.make_account(time_zone="UTC")
-    failures: list[BaseException] = []
-
-    def ingest() -> None:
-        try:
-            ledger.ingest_token_usage(batch_of(observation(1)))
-        except LedgerError as error:
-            failures.append(error)
-
-    with psycopg.connect(ledger_url) as holder:
-        holder.execute("lock table public.token_usage_daily in access exclusive mode")
-        thread = threading.Thread(target=ingest)
-        thread.start()
-        waits = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
-        wait_for(observer, waits, [holder.info.backend_pid])
-        end_connections(observer, ledger_url)
-        thread.join(timeout=60)
-    assert [type(failure) for failure in failures] == [LedgerUnavailable]
-    assert ledger.usage_events([key_of(1)]) == []
-    assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
-
-
-def test_a_transaction_that_broke_is_not_continued(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
-) -> None:
-    with pytest.raises(LedgerUnavailable), ledger._database.transaction():
-        assert ledger._database.has_open_transaction()
-        end_connections(observer, ledger_url)
-        ledger._database.value("select 1")
-    with ledger._database.transaction():
-        assert ledger._database.value("select 1") == 1

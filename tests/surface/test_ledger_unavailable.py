@@ -1,0 +1,153 @@
+"""A ledger that cannot be reached, or goes away: nothing is lost, and no password is told."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tallystick.errors import LedgerError, LedgerUnavailable
+from tallystick.ledger import Ledger
+from tallystick.model import Receipt
+from tests.sql.waiting import wait_for
+from tests.surface.records import batch_of, key_of, observation
+
+# -- passwords
+
+PASSWORD = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://:{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}%40{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}@{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}/{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}?{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}#{PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD} {PASSWORD}@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}%zz@127.0.0.1:1/db",
+        f"postgresql://u:{PASSWORD}@[::1/db",
+        f"postgresql://u:{PASSWORD}@127.0.0.1:99999/db",
+        f"postgresql://u:{PASSWORD}",
+        f"postgresql://u:{PASSWORD}/db",
+        f"postgresql://127.0.0.1:1/db?user=u&password={PASSWORD}&connect_timeout=1",
+        f"postgres//u:{PASSWORD}@127.0.0.1/db",
+        f"u:{PASSWORD}@127.0.0.1/db",
+        f"host=127.0.0.1 port=1 user=u password={PASSWORD}",
+        f"host=127.0.0.1 port=1 user=u password='{PASSWORD} {PASSWORD}'",
+        f"host=127.0.0.1 port=1 user=u password = '{PASSWORD}\\'{PASSWORD}'",
+        f"host=127.0.0.1 port=1 user=u password={PASSWORD}\\ {PASSWORD}",
+        f"host=127.0.0.1 port=1 user=u passwd={PASSWORD}",
+    ],
+)
+def test_no_error_shows_a_password(url: str) -> None:
+    with pytest.raises(LedgerUnavailable) as refusal:
+        Ledger.connect(url, user_id=str(uuid.uuid4()))
+    error = refusal.value
+    assert PASSWORD not in f"{error} {error.message} {error.hint} {error!r}"
+    assert error.hint
+
+
+def test_a_password_that_the_server_refuses_is_not_shown(ledger_url: str) -> None:
+    with pytest.raises(LedgerUnavailable) as refusal:
+        Ledger.connect(f"{ledger_url}&user=nobody&password={PASSWORD}", user_id=str(uuid.uuid4()))
+    assert PASSWORD not in str(refusal.value)
+    assert "nobody" in str(refusal.value)
+
+
+# -- a server that goes away
+
+
+@pytest.fixture
+def observer(server_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        yield connection
+
+
+def database_of(ledger_url: str) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(ledger_url)["dbname"])
+
+
+def end_connections(observer: psycopg.Connection[Any], ledger_url: str) -> None:
+    """What a server that is stopped does to a ledger that is connected."""
+    connected = "from pg_stat_activity where datname = %s and application_name = 'tallystick'"
+    ended = observer.execute(f"select pg_terminate_backend(pid, 60000) {connected}".encode(), [database_of(ledger_url)])
+    assert ended.fetchall() == [(True,)]
+
+
+def test_a_connection_that_breaks_is_told_and_the_next_call_opens_another(
+    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    batch = batch_of(observation(1))
+    assert ledger.ingest_token_usage(batch).new == 1
+    end_connections(observer, ledger_url)
+    with pytest.raises(LedgerUnavailable) as refusal:
+        ledger.ingest_token_usage(batch)
+    assert "Nothing is lost" in refusal.value.hint
+    assert ledger.ingest_token_usage(batch) == Receipt(received=1, duplicate=1)
+
+
+def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
+    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    name = database_of(ledger_url)
+    ledger.make_account(time_zone="UTC")
+    observer.execute(f"alter database {name} allow_connections false".encode())
+    end_connections(observer, ledger_url)
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable) as refusal:
+            ledger.ingest_token_usage(batch_of(observation(1)))
+        assert refusal.value.hint
+    observer.execute(f"alter database {name} allow_connections true".encode())
+    assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
+
+
+def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
+    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    ledger.make_account(time_zone="UTC")
+    failures: list[BaseException] = []
+
+    def ingest() -> None:
+        try:
+            ledger.ingest_token_usage(batch_of(observation(1)))
+        except LedgerError as error:
+            failures.append(error)
+
+    with psycopg.connect(ledger_url) as holder:
+        holder.execute("lock table public.token_usage_daily in access exclusive mode")
+        thread = threading.Thread(target=ingest)
+        thread.start()
+        waits = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
+        wait_for(observer, waits, [holder.info.backend_pid])
+        end_connections(observer, ledger_url)
+        thread.join(timeout=60)
+    assert [type(failure) for failure in failures] == [LedgerUnavailable]
+    assert ledger.usage_events([key_of(1)]) == []
+    assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
+
+
+def test_a_transaction_that_broke_is_not_continued(
+    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    database = ledger._database
+    with database.transaction():
+        assert database.has_open_transaction()
+    assert not database.has_open_transaction()
+
+    def break_in_the_middle() -> None:
+        with database.transaction():
+            end_connections(observer, ledger_url)
+            database.value("select 1")
+
+    with pytest.raises(LedgerUnavailable):
+        break_in_the_middle()
+    with database.transaction():
+        assert database.value("select 1") == 1
