@@ -8,98 +8,19 @@ import random
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import psycopg
 import pytest
 
 from tallystick.collector.checkpoint import Checkpoints
 from tallystick.collector.run import import_new
-from tallystick.collector.summary import ImportProgress, ImportSummary
-from tallystick.config import Settings, load_settings
-from tallystick.errors import ConfigError, LedgerUnavailable
-from tallystick.ledger import Ledger
-from tallystick.model import Receipt, UsageFilter
-from tests.acceptance.made_transcripts import BEGIN, make_home, make_line
-
-SESSION = "5e55107a-0000-4000-8000-000000000001"
-LONG_AGO_S = 1_780_000_000
-
-
-class Machine(NamedTuple):
-    """A home with transcripts and the books of its user."""
-
-    ledger: Ledger
-    settings: Settings
-    url: str
-
-    @property
-    def folder(self) -> Path:
-        return self.settings.claude_config_dirs[0] / "projects" / "-w"
-
-    def take_in(self, **options: object) -> ImportSummary:
-        return import_new(self.ledger, self.settings, **options)  # type: ignore[arg-type]
-
-    def tokens(self) -> tuple[int, int, int]:
-        """Events, input and output tokens, as the ledger's reports have them."""
-        rows = self.ledger.usage_models(UsageFilter())
-        return tuple(sum(row[at] for row in rows) for at in (6, 9, 10))  # type: ignore[return-value]
-
-    def write(self, name: str, content: bytes, *, rests: bool = True) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        if rests:
-            os.utime(path, (LONG_AGO_S, LONG_AGO_S))
-        return path
-
-
-def machine(url: str, home: Path, user_id: str | None = None) -> Machine:
-    user_id = user_id or str(uuid.uuid4())
-    environ = {
-        "HOME": str(home),
-        "TALLYSTICK_HOME": str(home / "tallystick"),
-        "CLAUDE_CONFIG_DIR": str(home / "claude"),
-        "USER_ID": user_id,
-        "TZ": "Europe/Berlin",
-    }
-    return Machine(Ledger.connect(url, user_id=user_id), load_settings(environ), url)
-
-
-@pytest.fixture
-def here(ledger_url_18: str, tmp_path: Path) -> Iterator[Machine]:
-    made = machine(ledger_url_18, tmp_path)
-    with made.ledger:
-        yield made
-
-
-@pytest.fixture
-def undisturbed(ledger_url_18: str, tmp_path: Path) -> Callable[[Machine], str]:
-    """The digest of the same transcripts, taken in at once by somebody who never saw them before."""
-
-    def digest(of: Machine) -> str:
-        other = machine(ledger_url_18, tmp_path / "other")
-        with other.ledger:
-            import_new(other.ledger, other.settings._replace(claude_config_dirs=of.settings.claude_config_dirs))
-            return other.ledger.ledger_digest()
-
-    return digest
-
-
-def line(number: int, *, output_tokens: int = 10, text: str = "") -> bytes:
-    return make_line(
-        session_id=SESSION,
-        message_id=f"msg_number{number:06d}",
-        output_tokens=output_tokens,
-        input_tokens=1,
-        at=BEGIN + timedelta(seconds=number),
-        text=text,
-    )
+from tallystick.errors import ConfigError
+from tallystick.model import Receipt
+from tests.acceptance.machines import LONG_AGO_S, Machine, line, machine
+from tests.acceptance.made_transcripts import make_home
 
 
 @pytest.mark.parametrize("workers", [None, 1, 2, 3])
@@ -141,20 +62,6 @@ def test_an_import_with_nothing_new_sends_nothing_and_loads_no_parser(here: Mach
         summary = here.take_in()
     assert (summary.receipt, summary.files_seen, summary.files_read) == (Receipt(), 4, 0)
     assert here.ledger.ledger_state() == state
-
-
-def test_the_account_is_made_in_the_zone_of_the_machine(here: Machine) -> None:
-    here.take_in()
-    assert here.ledger.ledger_state().time_zone is None
-    here.write("a.jsonl", line(1))
-    here.take_in()
-    assert here.ledger.ledger_state().time_zone == "Europe/Berlin"
-
-
-def test_a_zone_that_postgres_does_not_know_becomes_utc(here: Machine) -> None:
-    here.write("a.jsonl", line(1))
-    import_new(here.ledger, here.settings._replace(time_zone="Nowhere/Atlantis"))
-    assert here.ledger.ledger_state().time_zone == "UTC"
 
 
 def test_only_what_was_appended_is_sent(here: Machine) -> None:
@@ -338,85 +245,6 @@ def test_paths_are_read_instead_of_the_roots(here: Machine, tmp_path: Path) -> N
     assert here.take_in().receipt == Receipt(received=1, new=1)
     with pytest.raises(ConfigError):
         here.take_in(paths=[tmp_path / "nowhere"])
-
-
-def test_progress_is_told_up_to_the_end(here: Machine) -> None:
-    truth = make_home(here.settings.claude_config_dirs[0], files=4, calls_per_file=600)
-    told: list[ImportProgress] = []
-    started_at = time.monotonic()
-    summary = here.take_in(on_progress=told.append)
-    assert told[-1] == ImportProgress(summary.bytes_read, summary.bytes_read, 8, 8, truth.calls)
-    assert told == sorted(told)
-    assert len(told) <= 3 + (time.monotonic() - started_at) / 0.1
-
-
-def test_a_lost_checkpoint_file_costs_a_reading_and_no_number(here: Machine) -> None:
-    truth = make_home(here.settings.claude_config_dirs[0], files=2, calls_per_file=50)
-    here.take_in()
-    digest = here.ledger.ledger_digest()
-    here.settings.checkpoint_file.write_bytes(b"damaged" * 1000)
-    summary = here.take_in()
-    assert summary.receipt == Receipt(received=truth.lines_with_usage, duplicate=truth.lines_with_usage)
-    assert "was moved to" in summary.notices[0]
-    assert here.ledger.ledger_digest() == digest
-
-
-def test_a_ledger_set_back_to_an_old_copy_is_filled_again(here: Machine, server_urls: dict[str, str]) -> None:
-    here.write("a.jsonl", line(1))
-    here.take_in()
-    name = psycopg.conninfo.conninfo_to_dict(here.url)["dbname"]
-    here.ledger.close()
-    with psycopg.connect(server_urls["18"], autocommit=True) as connection:
-        connection.execute(f"create database {name}_old template {name}")
-    now = here._replace(ledger=Ledger.connect(here.url, user_id=here.ledger.user_id))
-    here.write("b.jsonl", line(2))
-    now.take_in()
-    digest = now.ledger.ledger_digest()
-    now.ledger.close()
-    old_url = here.url.replace(f"/{name}", f"/{name}_old", 1)
-    old = here._replace(ledger=Ledger.connect(old_url, user_id=here.ledger.user_id))
-    try:
-        with old.ledger:
-            assert old.tokens() == (1, 1, 10)
-            summary = old.take_in()
-            assert "older than the checkpoints" in summary.notices[0]
-            assert old.ledger.ledger_digest() == digest
-            assert old.take_in().notices == ()
-    finally:
-        with psycopg.connect(server_urls["18"], autocommit=True) as connection:
-            connection.execute(f"drop database {name}_old with (force)")
-
-
-def test_an_import_that_asked_the_ledger_before_another_one_ended_drops_nothing(here: Machine) -> None:
-    here.write("a.jsonl", line(1))
-    before = here.ledger.ledger_state()
-    here.take_in()
-    summary = here.take_in(state=before)
-    assert (summary.notices, summary.files_read) == ((), 0)
-
-
-def test_a_ledger_that_is_away_loses_nothing_and_says_how_far_the_import_lags(
-    here: Machine, server_urls: dict[str, str], undisturbed: Callable[[Machine], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tallystick.collector.intake.RETRY_TIMEOUT_S", 0.2)
-    make_home(here.settings.claude_config_dirs[0], files=4, calls_per_file=900)
-    name = psycopg.conninfo.conninfo_to_dict(here.url)["dbname"]
-
-    def cut(_: ImportProgress) -> None:
-        with psycopg.connect(server_urls["18"], autocommit=True) as connection:
-            connection.execute(f"alter database {name} allow_connections false")
-            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
-
-    with pytest.raises(LedgerUnavailable, match=r"of 8 files .* are not taken in yet") as raised:
-        here.take_in(on_progress=cut)
-    assert "Nothing is lost" in raised.value.hint
-    with psycopg.connect(server_urls["18"], autocommit=True) as connection:
-        connection.execute(f"alter database {name} allow_connections true")
-    again = here._replace(ledger=Ledger.connect(here.url, user_id=here.ledger.user_id))
-    with again.ledger:
-        summary = again.take_in()
-        assert summary.receipt.new > 0
-        assert again.ledger.ledger_digest() == undisturbed(here)
 
 
 def test_nothing_is_read_where_tracking_is_switched_off(here: Machine) -> None:

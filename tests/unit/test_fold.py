@@ -140,7 +140,7 @@ OBSERVATIONS = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.lists(OBSERVATIONS, max_size=7), max_size=3))
 def test_folding_changes_no_winner_and_loses_no_record(batches: list[list[Observation]]) -> None:
     fold = Fold()

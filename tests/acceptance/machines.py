@@ -1,0 +1,70 @@
+"""A machine made up for a test: transcripts in a home, and the books of its user in a real ledger."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from tallystick.collector.run import import_new
+from tallystick.collector.summary import ImportSummary
+from tallystick.config import Settings, load_settings
+from tallystick.ledger import Ledger
+from tallystick.model import UsageFilter
+from tests.acceptance.made_transcripts import BEGIN, make_line
+
+SESSION = "5e55107a-0000-4000-8000-000000000001"
+LONG_AGO_S = 1_780_000_000
+
+
+class Machine(NamedTuple):
+    """A home with transcripts and the books of its user."""
+
+    ledger: Ledger
+    settings: Settings
+    url: str
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.claude_config_dirs[0] / "projects" / "-w"
+
+    def take_in(self, **options: object) -> ImportSummary:
+        return import_new(self.ledger, self.settings, **options)  # type: ignore[arg-type]
+
+    def tokens(self) -> tuple[int, int, int]:
+        """Events, input and output tokens, as the ledger's reports have them."""
+        rows = self.ledger.usage_models(UsageFilter())
+        return tuple(sum(row[at] for row in rows) for at in (6, 9, 10))  # type: ignore[return-value]
+
+    def write(self, name: str, content: bytes, *, rests: bool = True) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if rests:
+            os.utime(path, (LONG_AGO_S, LONG_AGO_S))
+        return path
+
+
+def machine(url: str, home: Path, user_id: str | None = None) -> Machine:
+    user_id = user_id or str(uuid.uuid4())
+    environ = {
+        "HOME": str(home),
+        "TALLYSTICK_HOME": str(home / "tallystick"),
+        "CLAUDE_CONFIG_DIR": str(home / "claude"),
+        "USER_ID": user_id,
+        "TZ": "Europe/Berlin",
+    }
+    return Machine(Ledger.connect(url, user_id=user_id), load_settings(environ), url)
+
+
+def line(number: int, *, output_tokens: int = 10, text: str = "") -> bytes:
+    return make_line(
+        session_id=SESSION,
+        message_id=f"msg_number{number:06d}",
+        output_tokens=output_tokens,
+        input_tokens=1,
+        at=BEGIN + timedelta(seconds=number),
+        text=text,
+    )
