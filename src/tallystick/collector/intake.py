@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -14,7 +15,7 @@ from tallystick.collector.discover import Problem, TranscriptFile
 from tallystick.collector.project import ProjectResolver
 from tallystick.collector.reader import Batch, FileMark, Job, read_batches
 from tallystick.collector.summary import ImportProgress, ImportSummary
-from tallystick.collector.workers import Workers, share_out, worker_count
+from tallystick.collector.workers import SHARES_PER_WORKER, Workers, share_out, worker_count
 from tallystick.config import Settings
 from tallystick.errors import Busy, InvalidRequest, LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
@@ -76,11 +77,11 @@ def _read(jobs: list[Job], projects: Mapping[str, str], *, device: str, workers:
         yield from read_batches(jobs, projects=ProjectResolver(projects), device=device)
         return
 
-    def work(share: list[Job]) -> Iterator[bytes]:
-        for batch in read_batches(share, projects=ProjectResolver(projects), device=device):
+    def work(shares: Iterable[Sequence[Job]]) -> Iterator[bytes]:
+        for batch in read_batches(chain.from_iterable(shares), projects=ProjectResolver(projects), device=device):
             yield _encode_batch(batch)
 
-    with Workers(share_out(jobs, sizes, count), work) as running:
+    with Workers(share_out(jobs, sizes, count * SHARES_PER_WORKER), work, count=count) as running:
         for message in running.messages():
             yield _decode_batch(message)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from tallystick.collector.discover import Problem, TranscriptFile
 from tallystick.collector.project import ProjectResolver
 from tallystick.collector.reader import Job, open_tail, state_of
 from tallystick.collector.tail import LineBuffer
-from tallystick.collector.workers import Workers, share_out, worker_count
+from tallystick.collector.workers import SHARES_PER_WORKER, Workers, share_out, worker_count
 from tallystick.sources import claude_code
 from tallystick.sources.claude_code import Parsed
 
@@ -45,21 +46,22 @@ def parse_files(
     `summarize` runs in each of these and turns all that one of them parsed into the bytes that it answers.
     """
 
-    def work(share: Sequence[TranscriptFile]) -> Iterator[bytes]:
+    def work(shares: Iterable[Sequence[TranscriptFile]]) -> Iterator[bytes]:
         problems: list[Problem] = []
-        summary = summarize(_parsed(share, device=device, problems=problems))
+        summary = summarize(_parsed(chain.from_iterable(shares), device=device, problems=problems))
         yield _encode(_Answer(summary, problems))
 
-    shares = share_out(files, [file.size for file in files], workers or worker_count())
-    if len(shares) == 1:
-        answers = [_decode(answer) for answer in work(shares[0])]
+    count = workers or worker_count()
+    if count == 1:
+        answers = [_decode(answer) for answer in work([files])]
     else:
-        with Workers(shares, work) as running:
+        shares = share_out(files, [file.size for file in files], count * SHARES_PER_WORKER)
+        with Workers(shares, work, count=count) as running:
             answers = [_decode(answer) for answer in running.messages()]
     return ParsedFiles([answer.summary for answer in answers], [p for answer in answers for p in answer.problems])
 
 
-def _parsed(files: Sequence[TranscriptFile], *, device: str, problems: list[Problem]) -> Iterator[Parsed]:
+def _parsed(files: Iterable[TranscriptFile], *, device: str, problems: list[Problem]) -> Iterator[Parsed]:
     buffer, projects = LineBuffer(), ProjectResolver({})
     for file in files:
         job = Job(0, file, None, b"")

@@ -1,7 +1,8 @@
 """Work shared out to forked processes that answer through pipes: no thread, no shared state, nobody left behind.
 
-A worker owns nothing but its pipe: it closes whatever else it inherited (the ledger's connection, the locks), so that
-these end with the parent, and it ends at its next message when the parent is gone. Ctrl-C is the parent's affair.
+A worker owns nothing but its pipe and the queue of shares: it closes whatever else it inherited (the ledger's
+connection, the locks), so that these end with the parent, and it ends at its next message when the parent is gone.
+Ctrl-C is the parent's affair.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ Share = TypeVar("Share")
 Item = TypeVar("Item")
 
 MAX_WORKERS = 4
+# so many that whoever is done early can take over what others have not begun
+SHARES_PER_WORKER = 32
 # a batch fits, so that a worker can go on while the parent waits for the ledger
 PIPE_BYTES = 1 << 20
 MAX_OPEN_FILES = 1 << 16
 
 _MESSAGE, _FAILURE, _DONE = 0, 1, 2
 _HEADER = struct.Struct("!BQ")
+# the number of a share in the queue; the smallest pipe there is holds a thousand of them
+_NUMBER = struct.Struct("!I")
 _STOPPING_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -61,20 +66,29 @@ def share_out(items: Sequence[Item], sizes: Sequence[int], count: int) -> list[l
 
 
 class Workers(Generic[Share]):
-    """One process for each share, forked on entry and gone on exit, whatever happens in between."""
+    """At most `count` processes, forked on entry and gone on exit, whatever happens in between.
 
-    def __init__(self, shares: Sequence[Share], work: Callable[[Share], Iterable[bytes]]) -> None:
+    Each runs `work` once, over the shares that it takes from the front of a common queue, one when it needs one.
+    """
+
+    def __init__(
+        self, shares: Sequence[Share], work: Callable[[Iterator[Share]], Iterable[bytes]], *, count: int
+    ) -> None:
         self._shares = shares
         self._work = work
+        self._count = min(count, len(shares))
         self._running: dict[int, _Worker] = {}
 
     def __enter__(self) -> Workers[Share]:
+        queue = _make_queue(len(self._shares))
         try:
-            for share in self._shares:
-                self._start(share)
+            for _ in range(self._count):
+                self._start(queue)
         except BaseException:
             self._end_all()
             raise
+        finally:
+            os.close(queue)
         return self
 
     def __exit__(
@@ -100,7 +114,7 @@ class Workers(Generic[Share]):
                     if kind != _DONE:
                         raise _failure(kind, message, status)
 
-    def _start(self, share: Share) -> None:
+    def _start(self, queue: int) -> None:
         reading, writing = os.pipe()
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with suppress(OSError):  # above what this user may have: a smaller one works too
@@ -110,7 +124,7 @@ class Workers(Generic[Share]):
         try:
             process_id = _fork()
             if process_id == 0:
-                _be_worker(writing, share, self._work, mask)
+                _be_worker(writing, queue, lambda: self._work(_taken(queue, self._shares)), mask)
             os.close(writing)
             self._running[reading] = _Worker(process_id, reading)
         finally:
@@ -132,8 +146,21 @@ def _fork() -> int:
         return os.fork()
 
 
+def _make_queue(size: int) -> int:
+    """A pipe that holds the numbers of all shares and ends behind them; whoever reads takes the first."""
+    reading, writing = os.pipe()
+    os.write(writing, b"".join(map(_NUMBER.pack, range(size))))
+    os.close(writing)
+    return reading
+
+
+def _taken(queue: int, shares: Sequence[Share]) -> Iterator[Share]:
+    while number := os.read(queue, _NUMBER.size):
+        yield shares[_NUMBER.unpack(number)[0]]
+
+
 def _be_worker(
-    pipe: int, share: Share, work: Callable[[Share], Iterable[bytes]], mask: Iterable[signal.Signals | int]
+    pipe: int, queue: int, work: Callable[[], Iterable[bytes]], mask: Iterable[signal.Signals | int]
 ) -> None:
     """Do the work and end this process; nothing of the parent's may run here, not even its clean-up."""
     exit_code = 1
@@ -142,12 +169,14 @@ def _be_worker(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         highest = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MAX_OPEN_FILES)
-        os.closerange(3, pipe)
-        os.closerange(pipe + 1, highest)
+        first, second = sorted((pipe, queue))
+        os.closerange(3, first)
+        os.closerange(first + 1, second)
+        os.closerange(second + 1, highest)
         # nothing made here forms a cycle
         gc.disable()
         try:
-            for message in work(share):
+            for message in work():
                 _send(pipe, _MESSAGE, message)
             _send(pipe, _DONE, b"")
             exit_code = 0

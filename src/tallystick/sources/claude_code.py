@@ -292,17 +292,15 @@ class _Reader:
             named_until = text.find(_QUOTE, named_at, end)
             if named_until >= 0 and text.find_first_of(_OPENING_OR_ESCAPING, start + 1, named_until) < 0:
                 kind = self._lines[named_at:named_until].tobytes()
+                if kind in self._unread:
+                    self._unread[kind] += 1
+                    return
                 if kind not in _READ_ALWAYS:
-                    self._count_unread(kind)
+                    # The state keeps a limited number of types, and which ones must not depend on where a file is cut.
+                    self._state.count_lines(kind.decode("utf-8", "replace"), 0)
+                    self._unread[kind] = 1
                     return
         self._take_line_by_type(start, end)
-
-    def _count_unread(self, kind: bytes) -> None:
-        number = self._unread.get(kind, 0)
-        if number == 0:
-            # The state keeps a limited number of types, and which ones must not depend on where the file is cut.
-            self._state.count_lines(kind.decode("utf-8", "replace"), 0)
-        self._unread[kind] = number + 1
 
     def _take_line_by_type(self, start: int, end: int) -> None:
         """Takes a line after a look at its type alone, since other types may use the same names for other things."""
