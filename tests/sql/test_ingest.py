@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.books import RATES, cost_of, totals
+from tests.sql.books import COUNTS, RATES, cost_of, totals
 from tests.sql.keeper import Keeper, Row, assert_day, observation, other_price
 from tests.sql.waiting import wait_for
 
@@ -72,6 +72,53 @@ def test_the_first_batch_makes_the_account_in_utc_and_each_one_is_counted(keeper
     (account,) = keeper.rows("accounts")
     assert (account["time_zone"], account["receipt_count"]) == ("UTC", 2)
     assert list(keeper.days()) == [TWELFTH]
+
+
+# -- call by call
+
+
+def test_calls_that_come_one_by_one_give_the_sums_of_all(keeper: Keeper) -> None:
+    """One difference to rows that stand takes a road of its own; that the sums are right, the fixture verifies too."""
+    calls = [
+        observation(
+            number,
+            occurred_at=f"2026-03-12T12:00:{second}.000Z",
+            device=f"desk {number}",
+            message_count=number + 1,
+            **{name: 10 * number + 9 - place for place, name in enumerate(COUNTS)},
+        )
+        for number, second in enumerate((30, 10, 50, 50, 20))
+    ]
+    others = [
+        observation(10, session_id="s2", occurred_at="2026-03-12T12:00:05.000Z"),
+        observation(11, session_id="s2", occurred_at="2026-03-12T12:00:55.000Z"),
+    ]
+    elsewhere = observation(12, project="q", occurred_at="2026-03-12T12:00:15.000Z")
+    keeper.set_now("2026-03-12T12:01:00Z")
+    keeper.ingest(*others, elsewhere)
+    for call in calls[:-1]:
+        keeper.ingest(call)
+    keeper.set_now("2026-03-12T12:02:00Z")
+    keeper.ingest(calls[-1])
+    assert_day(keeper, TWELFTH, *calls, *others, elsewhere)
+    assert keeper.days()[TWELFTH]["daily_session_count"] == 2
+    assert keeper.days()[TWELFTH]["daily_message_count"] == 1 + 2 + 3 + 4 + 5 + 3
+    assert keeper.days()[TWELFTH]["updated_at"] == datetime(2026, 3, 12, 12, 2, tzinfo=UTC)
+    session = keeper.session()
+    assert session["session_started_at"] == datetime(2026, 3, 12, 12, 0, 10, tzinfo=UTC)
+    assert session["last_activity_at"] == datetime(2026, 3, 12, 12, 0, 50, tzinfo=UTC)
+    assert session["last_updated_at"] == datetime(2026, 3, 12, 12, 2, tzinfo=UTC)
+    assert (session["last_event_key"], session["device"]) == ("test:3", "desk 3")
+    assert session["estimated_cost_usd"] == totals([*calls, elsewhere])[-1]
+
+
+def test_the_latest_call_of_a_session_gives_its_model_and_project(keeper: Keeper) -> None:
+    keeper.ingest(observation(1), observation(2, model="no-such-model", project="q"))
+    keeper.ingest(observation(3, occurred_at="2026-03-12T12:00:01Z"))
+    assert (keeper.session()["model_used"], keeper.session()["project"]) == ("model-a", "p")
+    keeper.ingest(observation(4, occurred_at="2026-03-12T12:00:02Z", model="no-such-model", project="q"))
+    assert (keeper.session()["model_used"], keeper.session()["project"]) == ("no-such-model", "q")
+    assert keeper.session()["unpriced_message_count"] == keeper.days()[TWELFTH]["daily_unpriced_message_count"] == 2
 
 
 # -- a better observation
