@@ -1,8 +1,8 @@
 """Where things are and whose they are: the environment and config.toml become one frozen Settings.
 
-This module alone reads os.environ. An argument beats the environment, the environment beats config.toml, and that
-beats the default; an empty variable counts as unset. The folders are those that platformdirs names, worked out here
-because it answers for os.environ only and takes 4 ms to import, on a road where a command has some 70.
+No other module takes a setting from os.environ. An argument beats the environment, the environment beats config.toml,
+and that beats the default; an empty variable counts as unset. The folders are those that platformdirs names, worked out
+here because it answers for os.environ only and takes 4 ms to import, on a road where a command has some 70.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 from tallystick.errors import ConfigError
 from tallystick.private_files import locked, make_folder, write_private
+from tallystick.redaction import redacted_url
 
 _FILE_KEYS = ("user_id", "database_url", "device", "time_zone", "claude_config_dirs")
 _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
 _HEX_DIGITS = frozenset("0123456789abcdef")
 _LOCK_WAIT_SECONDS = 10.0
-_PASSWORD_IN_URL = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
-_PASSWORD_SETTING = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&]+)", re.DOTALL)
 
 
 class Settings(NamedTuple):
@@ -47,10 +46,7 @@ class Settings(NamedTuple):
     @property
     def redacted_url(self) -> str | None:
         """The database URL, fit for a screen or a log: whatever could be a password is ***."""
-        if self.database_url is None:
-            return None
-        without_user_password = _PASSWORD_IN_URL.sub(r"\1***@", self.database_url)
-        return _PASSWORD_SETTING.sub(r"\1***", without_user_password)
+        return None if self.database_url is None else redacted_url(self.database_url)
 
     def __repr__(self) -> str:
         shown = self._replace(database_url=self.redacted_url)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import pq
+from psycopg.types.string import TextLoader
 
 from tallystick.errors import (
     Busy,
@@ -22,6 +23,7 @@ from tallystick.errors import (
     NotFound,
     UnreadableBatch,
 )
+from tallystick.redaction import redacted_url, without_passwords
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -135,7 +137,7 @@ class Database:
 
 def _open(url: str) -> psycopg.Connection[Any]:
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             url, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_S, application_name="tallystick"
         )
     except psycopg.ProgrammingError:
@@ -143,9 +145,12 @@ def _open(url: str) -> psycopg.Connection[Any]:
         raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from None
     except psycopg.Error as error:
         raise LedgerUnavailable(
-            f"cannot reach the ledger at {redacted(url)}: {_first_line(error)}",
+            f"cannot reach the ledger at {redacted_url(url)}: {_first_line(error)}",
             hint="Check that the server runs and that the URL is right.",
         ) from error
+    # an id is a text to all of us
+    connection.adapters.register_loader("uuid", TextLoader)
+    return connection
 
 
 def _with_decimals(values: Sequence[Any], money: list[int]) -> Sequence[Any]:
@@ -185,12 +190,4 @@ def _translated(error: psycopg.Error) -> LedgerError:
 
 def _first_line(error: Exception) -> str:
     # what stands before an @ may be the end of a password that was cut at the first one
-    return re.sub(r"[^\s'\"]*@", "***@", redacted(str(error).strip().partition("\n")[0]))
-
-
-def redacted(url: str) -> str:
-    """A connection URL or string without its password, and without more where it is not clear which part that is."""
-    hidden = re.sub(r"(://[^:/?@\s]*):\S*@", r"\1:***@", url)
-    # where the host was forgotten, the password stands in the place of the port
-    hidden = re.sub(r"(://[^:/?@\s\[]*):(?!\*\*\*@|\d{1,5}(?:[/?,\s]|$))[^\s/?]*", r"\1:***", hidden)
-    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)+)", r"\1***", hidden, flags=re.IGNORECASE)
+    return re.sub(r"[^\s'\"]*@", "***@", without_passwords(str(error).strip().partition("\n")[0]))

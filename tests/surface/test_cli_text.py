@@ -30,7 +30,7 @@ from tallystick.cli.options import Last, parse_day, parse_last, since_of
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look, render_table
 from tallystick.cli.report_tables import duration
 from tallystick.cli.sample import write_sample
-from tallystick.cli.terminal import COLOUR, PLAIN, one_line, without_passwords
+from tallystick.cli.terminal import COLOUR, PLAIN, one_line
 from tallystick.cli.totals import add_exactly, add_up
 from tallystick.errors import InvalidRequest, NotFound
 from tallystick.model import UsageRow
@@ -207,8 +207,7 @@ def test_a_day_is_written_in_one_way_only(text: str) -> None:
 def test_errors_are_one_line_without_passwords() -> None:
     assert one_line("it broke.\nbadly", "mend it") == "it broke. badly. Mend it"
     assert one_line("what now?", "This.") == "what now? This."
-    for text in ("postgresql://a:b%40c@h/d", "password='b c' host=h", "postgresql://h/d?password=bc&x=1"):
-        assert "b" not in without_passwords(text).replace("db", "").replace("postgresql", "").replace("a:***@", "")
+    assert one_line("no postgresql://me:s3cret@h/d") == "no postgresql://me:***@h/d"
 
 
 def test_a_project_is_found_by_path_name_or_not_at_all() -> None:

@@ -239,6 +239,11 @@ def test_books_that_another_writer_holds_are_busy(ledger_url: str) -> None:
         assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
 
 
+def test_the_identity_of_a_ledger_is_a_text(ledger: Ledger) -> None:
+    ledger_id = ledger.ledger_state().ledger_id
+    assert ledger_id == str(uuid.UUID(ledger_id))
+
+
 def test_a_statement_that_the_server_cuts_short_is_busy(ledger: Ledger) -> None:
     ledger._database.run_script("set statement_timeout = '1ms'")
     ledger._database.run_script("set lock_timeout = 0")

@@ -18,12 +18,12 @@ from urllib.parse import unquote
 
 from tallystick.cli.books import NOBODY
 from tallystick.cli.cells import byte_size, plural
-from tallystick.cli.terminal import without_passwords
 from tallystick.config import Settings, save_user_id
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import ConfigError, Conflict, LedgerError
 from tallystick.ledger import Ledger
+from tallystick.redaction import without_passwords
 from tallystick.schema import SQL_FOLDER, install_or_migrate, installed_migrations
 
 EMBEDDED_DATABASE = "tallystick"

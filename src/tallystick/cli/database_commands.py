@@ -9,10 +9,11 @@ import click
 from tallystick.cli.books import require_embedded
 from tallystick.cli.cells import plural
 from tallystick.cli.options import CommonOptions, common_options
-from tallystick.cli.terminal import look_at_output, without_passwords, write_lines
+from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.config import Settings, load_settings
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
+from tallystick.redaction import redacted_url
 from tallystick.schema import export_migrations, install_or_migrate, installed_migrations, known_migrations
 
 
@@ -164,7 +165,7 @@ def _server_facts(database_url: str) -> list[tuple[str, str]]:
         version = str(connection.value("show server_version"))
     return [
         ("server", f"Postgres {version}"),
-        ("url", without_passwords(database_url)),
+        ("url", redacted_url(database_url)),
         ("schema", _schema_fact(database_url)),
     ]
 

@@ -14,12 +14,13 @@ from tallystick.cli.import_new import take_in_what_is_new
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.reconcile import Reconciled, line_counts_of, reconcile
 from tallystick.cli.render import Column, Kind, Line, render_table
-from tallystick.cli.terminal import Terminal, look_at_output, without_passwords, write_lines
+from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.cli.totals import add_up
 from tallystick.collector.discover import Discovery, discover
 from tallystick.config import Settings
 from tallystick.embedded import EmbeddedServer
 from tallystick.model import RejectRow, UsageFilter, UsageRow
+from tallystick.redaction import redacted_url
 from tallystick.sources.claude_code import KNOWN_LINE_TYPES
 
 MOST_LISTED = 10
@@ -72,7 +73,7 @@ def transcript_lines(settings: Settings, found: Discovery) -> list[str]:
 def _place_lines(books: Books) -> list[str]:
     settings = books.settings
     if settings.database_url is not None:
-        place = f"server: {without_passwords(settings.database_url)}"
+        place = f"server: {redacted_url(settings.database_url)}"
     else:
         status = EmbeddedServer(settings.embedded_dir).status()
         place = f"server: embedded Postgres {status.version} in {status.data_dir}"

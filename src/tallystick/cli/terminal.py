@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TextIO
+
+from tallystick.redaction import without_passwords
 
 DEFAULT_WIDTH = 80
 LEAST_WIDTH = 40
@@ -96,9 +97,3 @@ def one_line(message: str, hint: str = "") -> str:
     if not told:
         return without_passwords(said)
     return without_passwords(f"{said} {told}" if said.endswith(("?", "!")) else f"{said}. {told}")
-
-
-def without_passwords(text: str) -> str:
-    """`text` with the password of every database URL in it made unreadable."""
-    hidden = re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
-    return re.sub(r"(password=)('[^']*'|[^\s&]+)", r"\1***", hidden)

@@ -69,7 +69,7 @@ class Checkpoints:
     def __init__(self, path: Path, *, ledger_id: str, user_id: str) -> None:
         self.set_aside: Path | None = None
         self._path = path
-        self._pair = (str(ledger_id), str(user_id))
+        self._pair = (ledger_id, user_id)
         self._book_id: int | None = None
         self._receipt_count = 0
         try:
@@ -97,7 +97,7 @@ class Checkpoints:
 
         One that counts fewer receipts than it did was set back to an older copy, and lacks what came behind it.
         """
-        return self._pair[0] == str(state.ledger_id) and self._receipt_count <= state.receipt_count
+        return self._pair[0] == state.ledger_id and self._receipt_count <= state.receipt_count
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Every checkpoint of this book by path."""
