@@ -177,6 +177,8 @@ def _translated(error: psycopg.Error) -> LedgerError:
     message = diagnostic.message_primary or _first_line(error)
     if state is None and isinstance(error, psycopg.DataError):
         return UnreadableBatch(message)
+    if state is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return LedgerError(message)
     if state is None or state.startswith(("08", "57P")) or state in {"53300", "25006"}:
         return LedgerUnavailable(
             f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."

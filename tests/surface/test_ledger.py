@@ -244,6 +244,12 @@ def test_the_identity_of_a_ledger_is_a_text(ledger: Ledger) -> None:
     assert ledger_id == str(uuid.UUID(ledger_id))
 
 
+def test_a_mistake_of_ours_is_not_told_as_a_broken_connection(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError) as mistake:
+        ledger._database.rows(str, "select %s", [])
+    assert type(mistake.value) is LedgerError
+
+
 def test_a_statement_that_the_server_cuts_short_is_busy(ledger: Ledger) -> None:
     ledger._database.run_script("set statement_timeout = '1ms'")
     ledger._database.run_script("set lock_timeout = 0")
