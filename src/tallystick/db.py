@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,11 +62,14 @@ HINT_BY_ERROR: dict[type[LedgerError], str] = {
 URL_HINT = "Write postgresql://user:password@host:5432/database, with %20 for a blank and %40 for an @ in a password."
 NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
 
+# it warns of a transaction that after a Ctrl-C only the server can roll back, and a warning would go to the terminal
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
 
 class Database:
     """A connection whose every transaction works as the service role, unless it is opened as the owner.
 
-    Where the connection broke, the next transaction opens another one.
+    Where the connection broke or was cut off, the next transaction opens another one.
     """
 
     def __init__(self, url: str, *, as_service_role: bool) -> None:
@@ -92,7 +96,8 @@ class Database:
     @contextmanager
     def transaction(self, *, is_snapshot: bool = False) -> Iterator[None]:
         """All that runs inside is committed together, or not at all; in a snapshot, all of it sees one moment."""
-        if self._connection.broken:
+        if self._connection.broken or self._is_cut_off():
+            self._connection.close()
             self._connection = _open(self._url)
         with _our_errors(), self._connection.transaction():
             if is_snapshot:
@@ -130,6 +135,10 @@ class Database:
         """Run a file of SQL statements, without arguments."""
         with _our_errors():
             self._connection.execute(script.encode())
+
+    def _is_cut_off(self) -> bool:
+        """Whether a Ctrl-C came between a statement and its answer, so that nobody can ask anything else."""
+        return self._connection.info.transaction_status == pq.TransactionStatus.ACTIVE
 
     def has_open_transaction(self) -> bool:
         return self._connection.info.transaction_status != pq.TransactionStatus.IDLE

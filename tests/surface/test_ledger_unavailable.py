@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -132,6 +134,33 @@ def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
     assert [type(failure) for failure in failures] == [LedgerUnavailable]
     assert ledger.usage_events([key_of(1)]) == []
     assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
+
+
+INTERRUPTED_BEFORE_THE_ANSWER = """
+import sys
+from tallystick.db import Database
+
+with Database.connect(sys.argv[1]) as database:
+    try:
+        with database.transaction():
+            # where a Ctrl-C comes just behind a statement
+            database._connection.pgconn.send_query(b"select pg_sleep(60)")
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with database.transaction():
+            print(database.value("select 1"))
+"""
+
+
+def test_a_ctrl_c_before_the_answer_costs_the_connection_and_is_not_told(ledger_url: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_BEFORE_THE_ANSWER, ledger_url],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "1\n", "")
 
 
 def test_a_transaction_that_broke_is_not_continued(
