@@ -9,6 +9,9 @@ from tallystick.errors import InvalidRequest
 
 _SIGNS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 _BLANKS = b" \t\r\n"
+# a place has no blanks, so that no text can be taken for one
+_PLACE = re.compile(rb'"position"\s*:\s*"([!#-\[\]-~]{1,200})"')
+_SOURCE = re.compile(rb'"source"\s*:\s*"([!#-\[\]-~]{1,50})"')
 
 
 def split_batch(events: bytes) -> list[bytes]:
@@ -46,13 +49,16 @@ def split_records(events: bytes) -> list[bytes]:
 
 
 def reject_unreadable(events: bytes) -> str:
-    """The batch that stands for a list of one record that nobody can read: its digest and a reason, no content.
+    """The batch that stands for a list of one record that nobody can read: its place and a reason, no content.
 
-    The place is what the ledger itself gives a record that it cannot read, so that either way it is kept once.
+    The place, or the digest of a record that names none, is what the ledger itself gives a record that it cannot read,
+    so that either way it is kept once.
     """
     (record,) = split_records(events)
-    position = "sha256:" + hashlib.sha256(record).hexdigest()
-    return f'[{{"source":"unknown","position":"{position}","reject_reason":"unreadable"}}]'
+    place, source = _PLACE.search(record), _SOURCE.search(record)
+    position = place[1].decode() if place else "sha256:" + hashlib.sha256(record).hexdigest()
+    origin = source[1].decode() if source else "unknown"
+    return f'[{{"source":"{origin}","position":"{position}","reject_reason":"unreadable"}}]'
 
 
 def _no_list() -> InvalidRequest:

@@ -249,6 +249,8 @@ def _parse(data: bytes, *, file: Path) -> _Written:
             table[key] = tuple(folder for folder in value if folder.strip())
         elif not isinstance(value, str):
             raise _bad_file(file, line=line, what=f"{key} is not a string in quotes")
+        elif key == "time_zone" and value and not _is_zone(value):
+            raise _bad_file(file, line=line, what=f"there is no time zone {value!r}")
         elif key == "user_id" and value:
             table[key] = _checked_uuid(value, origin=f"{file}, line {line}: user_id")
     return _Written(**table)

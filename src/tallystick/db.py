@@ -156,7 +156,7 @@ def _open(url: str) -> psycopg.Connection[Any]:
         raise LedgerUnavailable(
             f"cannot reach the ledger at {redacted_url(url)}: {_first_line(error)}",
             hint="Check that the server runs and that the URL is right.",
-        ) from error
+        ) from None  # libpq takes what stands behind the first @ of a password for the host, and tells it
     # an id is a text to all of us
     connection.adapters.register_loader("uuid", TextLoader)
     return connection

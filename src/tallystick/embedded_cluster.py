@@ -17,7 +17,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -254,7 +254,8 @@ def _told_by(process: subprocess.Popen[str], *, name: str, stdin: str, limit_sec
     try:
         out, err = process.communicate(stdin, timeout=limit_seconds)
     except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # a Ctrl-C may have met its end
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
             what = f"{name} has not ended within {limit_seconds:.0f} s"

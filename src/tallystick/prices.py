@@ -76,7 +76,7 @@ CONTEXTS = {
 MULTIPLIER_NAMES = (*CONTEXTS, "us_multiplier")
 NUMBER_NAMES = frozenset((*RATE_NAMES, *LONG_RATE_NAMES, THRESHOLD_NAME, *MULTIPLIER_NAMES, "web_search_usd"))
 REQUIRED_NAMES = ("provider", "model", "valid_from", "input_usd_per_mtok", "output_usd_per_mtok")
-PRICE_FILE_HINT = "docs/prices.md shows what a price file may say."
+PRICE_FILE_HINT = "See docs/prices.md for what a price file may say."
 KNOWN_NAMES = NUMBER_NAMES | {*REQUIRED_NAMES, "origin"}
 
 
@@ -352,7 +352,7 @@ select tallystick.append_prices(null, array(
 def read_price_file(path: Path) -> list[PriceRow]:
     """A user's own prices: a JSON list of prices as add_token_prices() takes them; numbers as text, digit for digit.
 
-    Raises ConfigError with one line per problem. What the members must say together, the ledger checks.
+    Raises ConfigError that names every problem. What the members must say together, the ledger checks.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"), parse_float=str, parse_int=str)
@@ -362,9 +362,9 @@ def read_price_file(path: Path) -> list[PriceRow]:
         raise ConfigError(f"{path} is not JSON: {error}", hint=PRICE_FILE_HINT) from error
     if not isinstance(entries, list):
         raise ConfigError(f"{path} is not a list of prices", hint=PRICE_FILE_HINT)
-    problems = [f"{path}: price {place}: {fault}" for place, entry in enumerate(entries, 1) for fault in _faults(entry)]
+    problems = [f"price {place}: {fault}" for place, entry in enumerate(entries, 1) for fault in _faults(entry)]
     if problems:
-        raise ConfigError("\n".join(problems), hint=PRICE_FILE_HINT)
+        raise ConfigError(f"{path}: {'; '.join(problems)}", hint=PRICE_FILE_HINT)
     return entries
 
 
@@ -378,6 +378,10 @@ def _faults(entry: object) -> Iterator[str]:
             yield f"unknown member {member}"
         elif not isinstance(value, str):
             yield f"{member} is neither text nor number"
+        elif not value.isprintable():
+            yield f"{member} holds a sign that cannot be printed"
+        elif member == "model" and not value.strip():
+            yield f"{member} is empty"
         elif member in NUMBER_NAMES and not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,20})?", value):
             yield f"{member} is not a plain number of dollars: {value}"
         elif member == "valid_from" and not _is_time(value):

@@ -140,13 +140,17 @@ def test_what_is_no_object_is_rejected_by_its_digest(keeper: Keeper) -> None:
         assert_rejected(keeper, record, "not_an_object", position=digest_of(record), source="unknown")
 
 
-def test_what_postgres_cannot_read_is_rejected_by_its_digest(keeper: Keeper) -> None:
+def test_what_postgres_cannot_read_is_rejected_by_its_place_or_its_digest(keeper: Keeper) -> None:
     for name, value in (
         *(("project", '"a\\u0000b"'), ("project", '"\\ud800"'), ("event_key", '"\\udc00x"'), ("source", '"\\u0000"')),
         ("input_tokens", "1e140000"),
     ):
+        source = "unknown" if name == "source" else "one"
         record = text_of(observation(), **{name: value})
-        assert_rejected(keeper, record, "unreadable", position=digest_of(record), source="unknown")
+        assert_rejected(keeper, record, "unreadable", source=source)
+        for no_place in ('""', '"two words"', '"a\\"b"', '"\u00e9"', f'"{"x" * 201}"'):
+            record = text_of(observation(), **{name: value, "position": no_place})
+            assert_rejected(keeper, record, "unreadable", position=digest_of(record), source=source)
 
 
 def test_more_thinking_than_output_is_rejected(keeper: Keeper) -> None:

@@ -55,9 +55,18 @@ def test_a_command_line_that_makes_no_sense_is_exit_code_2(books: Tally) -> None
     assert "is not a day" in books.fail("daily", "--since", "yesterday", exit_code=2)
 
 
+def test_an_empty_path_is_not_this_folder(books: Tally) -> None:
+    assert "a PATH is empty" in books.fail("import", "", exit_code=2)
+    assert "a PATH is empty" in books.fail("import", str(books.claude), "", exit_code=2)
+
+
+def test_an_id_that_is_no_text_is_refused(books: Tally) -> None:
+    assert "that is not UTF-8" in books.fail("session", os.fsdecode(b"\xff"), "--no-import", exit_code=2)
+
+
 def test_an_unknown_zone_is_refused(books: Tally) -> None:
     for arguments in (["daily"], ["daily", "--last", "1d"]):
-        assert "zone" in books.fail(*arguments, "--no-import", "--timezone", "Mars/Olympus")
+        assert "zone" in books.fail(*arguments, "--no-import", "--timezone", "Mars/Olympus", exit_code=2)
 
 
 def test_a_database_that_does_not_answer_is_told_without_its_password(books: Tally) -> None:

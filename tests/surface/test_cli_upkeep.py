@@ -138,6 +138,18 @@ def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(ow
     assert max(map(len, text.splitlines())) <= 80 + len(str(own.folder))
 
 
+def test_an_import_of_what_is_no_transcript_says_so(empty: Tally) -> None:
+    other = empty.folder / "notes.txt"
+    other.write_text("one\ntwo\n\n[1]\n")
+    lines = empty.lines("import", str(other))
+    assert "Passed over 2 lines that are no transcript's: not json." in lines
+    assert "Passed over 1 line that is no transcript's: not an object." in lines
+
+
+def test_an_import_that_finds_nothing_says_where_it_looked(empty: Tally) -> None:
+    assert f"Looked in {empty.claude / 'projects'}. CLAUDE_CONFIG_DIR names another place." in empty.lines("import")
+
+
 def test_doctor_works_on_an_empty_machine(empty: Tally) -> None:
     text = empty.run("doctor").stdout
     assert f"{empty.claude / 'projects'}: not there" in text
@@ -150,7 +162,7 @@ def test_config_tells_each_setting_and_its_origin(fresh: Tally) -> None:
     (config / "config.toml").write_text('device = "workbench"\n')
     environ = {"TALLYSTICK_DATABASE_URL": "postgresql://ann:s3cret@db/books"}
     lines = fresh.lines("config", environ=environ)
-    rows = {line.split()[0]: line.split()[1:] for line in lines}
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line}
     assert rows["device"] == ["config.toml", "workbench"]
     assert rows["time_zone"] == ["default", "Europe/Berlin"]
     assert rows["database_url"] == ["TALLYSTICK_DATABASE_URL", "postgresql://ann:***@db/books"]

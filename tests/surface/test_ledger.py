@@ -126,8 +126,16 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(ledger: Ledger, bad: by
     (kept,) = ledger.rejects()
     # a server with a deeper stack than another may read brackets to their end, and finds no object
     assert kept.reason in ({"unreadable", "not_an_object"} if bad[:1] == b"[" else {"unreadable"})
-    assert (kept.source, kept.record_count) == ("unknown", 1)
+    assert (kept.source, kept.record_count) == ("one" if b'"source":"one"' in bad else "unknown", 1)
     assert kept.position == "sha256:" + hashlib.sha256(bad).hexdigest()
+
+
+@pytest.mark.parametrize("wrong", [b'"\\u0000"', b'"\xff"'])
+def test_a_record_that_nobody_can_read_keeps_its_place(ledger: Ledger, wrong: bytes) -> None:
+    bad = b'{"event_key": "k", "position": "3a25-77:1854", "source": "claude-code", "model": ' + wrong + b"}"
+    assert ledger.ingest_token_usage(batch_of(observation(1), bad)) == Receipt(received=2, new=1, rejected=1)
+    (kept,) = ledger.rejects()
+    assert (kept.source, kept.position, kept.reason) == ("claude-code", "3a25-77:1854", "unreadable")
 
 
 def test_several_that_nobody_can_read_are_rejected_among_a_thousand(ledger: Ledger) -> None:

@@ -54,6 +54,8 @@ def test_no_error_shows_a_password(url: str) -> None:
         Ledger.connect(url, user_id=str(uuid.uuid4()))
     error = refusal.value
     assert PASSWORD not in f"{error} {error.message} {error.hint} {error!r}"
+    # nor does --verbose, which prints the trace of an error with all that is behind it
+    assert error.__suppress_context__
     assert error.hint
 
 

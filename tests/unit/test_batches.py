@@ -43,3 +43,18 @@ def test_the_place_of_a_record_is_its_digest_whatever_stands_around_it() -> None
     for events in (b"[nonsense]", b" [ nonsense\n] "):
         (reject,) = msgspec.json.decode(reject_unreadable(events))
         assert reject == {"source": "unknown", "position": f"sha256:{digest}", "reject_reason": "unreadable"}
+
+
+def test_a_record_that_names_its_place_keeps_it_and_nothing_else() -> None:
+    record = b'{"source": "claude-code", "position":"3a25-77:1854", "model":"\\u0000", "project": "secret"}'
+    (reject,) = msgspec.json.decode(reject_unreadable(b"[" + record + b"]"))
+    assert reject == {"source": "claude-code", "position": "3a25-77:1854", "reject_reason": "unreadable"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [b'"position":"two words"', b'"position":"a\\"b"', b'"position":"\xc3\xa9"', b'"position":"' + b"x" * 201 + b'"'],
+)
+def test_what_is_no_place_stays_out(member: bytes) -> None:
+    (reject,) = msgspec.json.decode(reject_unreadable(b"[{" + member + b"]}]".replace(b"]}", b"}")))
+    assert reject["position"].startswith("sha256:")

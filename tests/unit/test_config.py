@@ -174,6 +174,7 @@ def test_a_user_id_that_is_no_uuid_is_refused(tmp_path: Path, text: str) -> None
         ('device = "a"\ndatabse_url = "b"\n', 2, "there is no setting 'databse_url'"),
         ('device = "a"\n[paths]\nx = 1\n', 2, "there is no setting 'paths'"),
         ("\ndevice = 5\n", 2, "device is not a string in quotes"),
+        ('device = "a"\ntime_zone = "Mars/Olympus"\n', 2, "there is no time zone 'Mars/Olympus'"),
         ('claude_config_dirs = "one"\n', 1, "claude_config_dirs is not a list of strings"),
     ],
 )

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tallystick.collector.discover import discover, discover_paths
 from tallystick.errors import ConfigError
-
-NOBODY = 65534
+from tests.unit.nobody import as_nobody
 
 
 def make_transcript(path: Path, text: str = "{}\n") -> Path:
@@ -26,30 +21,6 @@ def make_transcript(path: Path, text: str = "{}\n") -> Path:
 
 def found(*config_dirs: Path) -> list[str]:
     return sorted(file.path for file in discover(config_dirs).files)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without root's rights, where the tests have them."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.setresuid(NOBODY, NOBODY, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that every user may enter, which pytest's own are not."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    for path in folder.rglob("*"):
-        path.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 def test_every_transcript_below_projects_is_found(tmp_path: Path) -> None:
@@ -138,6 +109,14 @@ def test_a_folder_that_may_not_be_listed_is_reported_and_the_rest_is_found(publi
         discovery = discover([public_folder])
     assert [file.path for file in discovery.files] == [str(path)]
     assert discovery.problems == [(str(closed), "Permission denied")]
+
+
+def test_a_root_that_may_not_be_entered_is_reported(public_folder: Path) -> None:
+    closed = make_transcript(public_folder / "claude" / "projects" / "-a" / "one.jsonl").parents[2]
+    closed.chmod(0)
+    with as_nobody():
+        discovery = discover([closed])
+    assert discovery == ([], [(str(closed / "projects"), "Permission denied")])
 
 
 def test_a_folder_that_vanishes_while_the_others_are_listed_is_reported(tmp_path: Path) -> None:

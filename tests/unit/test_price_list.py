@@ -185,25 +185,29 @@ def test_a_price_file_is_read_digit_for_digit(tmp_path: Path) -> None:
     ]
 
 
-def test_every_problem_of_a_price_file_is_one_line_that_names_file_and_entry(tmp_path: Path) -> None:
+def test_every_problem_of_a_price_file_is_told_with_its_entry(tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     path.write_text(
         '[7, {"provider": "a", "model": null, "valid_from": "yesterday", "input_usd_per_mtok": -1, "colour": "red"},'
         ' {"provider": "a", "model": "b", "valid_from": "2026-01-01T00:00:00", "input_usd_per_mtok": 1e-1,'
-        ' "output_usd_per_mtok": 1, "fast_multiplier": true}]'
+        ' "output_usd_per_mtok": 1, "fast_multiplier": true},'
+        ' {"provider": "", "model": " ", "valid_from": "2026-01-01", "input_usd_per_mtok": 1, "output_usd_per_mtok": 1,'
+        ' "origin": "a\\u0000"}]'
     )
     with pytest.raises(ConfigError) as problem:
         read_price_file(path)
-    assert problem.value.message.splitlines() == [
-        f"{path}: price 1: not an object",
-        f"{path}: price 2: output_usd_per_mtok is missing",
-        f"{path}: price 2: model is neither text nor number",
-        f"{path}: price 2: valid_from is neither a date nor a time with its offset: yesterday",
-        f"{path}: price 2: input_usd_per_mtok is not a plain number of dollars: -1",
-        f"{path}: price 2: unknown member colour",
-        f"{path}: price 3: valid_from is neither a date nor a time with its offset: 2026-01-01T00:00:00",
-        f"{path}: price 3: input_usd_per_mtok is not a plain number of dollars: 1e-1",
-        f"{path}: price 3: fast_multiplier is neither text nor number",
+    assert problem.value.message.removeprefix(f"{path}: ").split("; ") == [
+        "price 1: not an object",
+        "price 2: output_usd_per_mtok is missing",
+        "price 2: model is neither text nor number",
+        "price 2: valid_from is neither a date nor a time with its offset: yesterday",
+        "price 2: input_usd_per_mtok is not a plain number of dollars: -1",
+        "price 2: unknown member colour",
+        "price 3: valid_from is neither a date nor a time with its offset: 2026-01-01T00:00:00",
+        "price 3: input_usd_per_mtok is not a plain number of dollars: 1e-1",
+        "price 3: fast_multiplier is neither text nor number",
+        "price 4: model is empty",
+        "price 4: origin holds a sign that cannot be printed",
     ]
     assert "docs/prices.md" in problem.value.hint
 

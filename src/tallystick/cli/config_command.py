@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import click
 
+from tallystick.cli.cells import wrapped
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.render import Column, Kind, Line, render_table
 from tallystick.cli.terminal import look_at_output, write_lines
@@ -38,6 +39,10 @@ ORIGINS: dict[str, Origin] = {
     "claude_config_dirs": Origin(("CLAUDE_CONFIG_DIR",), "claude_config_dirs"),
     "token_tracking_enabled": Origin(("TOKEN_TRACKING_ENABLED",)),
 }
+TIME_ZONE_NOTE = (
+    "A new ledger takes time_zone. One that stands keeps its own, which `tally doctor` names; --timezone asks a report "
+    "for another."
+)
 UNSET = {"user_id": "(made at first use)", "database_url": "(the embedded ledger)"}
 
 
@@ -59,7 +64,8 @@ def config(common: CommonOptions, path: bool) -> None:
     ]
     # A path that is cut is of no use, so the last column takes what it needs.
     columns = [Column("Setting", Kind.WHOLE), Column("From", Kind.WHOLE), Column("Value", Kind.WHOLE)]
-    write_lines(render_table(columns, lines, width=terminal.width, palette=terminal.palette).lines, terminal=terminal)
+    table = render_table(columns, lines, width=terminal.width, palette=terminal.palette)
+    write_lines([*table.lines, "", *wrapped(TIME_ZONE_NOTE, width=terminal.width)], terminal=terminal)
 
 
 def shown_settings(settings: Settings) -> list[tuple[str, str]]:

@@ -1,7 +1,12 @@
 """`tally doctor`: where things are, what was found, what was not counted and why, and what the agent itself says."""
 
+# pathlib raises where a folder above is closed to us
+# ruff: noqa: PTH112, PTH118
+
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
@@ -57,17 +62,19 @@ def _section(title: str, lines: Sequence[str], terminal: Terminal) -> None:
 
 
 def transcript_lines(settings: Settings, found: Discovery) -> list[str]:
-    """Each place and what lies in it."""
+    """Each place and what lies in it, and what of it cannot be read."""
     lines = []
     for folder in settings.claude_config_dirs:
-        root = folder / "projects"
-        files = [file for file in found.files if file.path.startswith(f"{root.resolve()}/")]
-        if root.is_dir():
+        root = os.path.join(folder, "projects")
+        files = [file for file in found.files if file.path.startswith(f"{os.path.realpath(root)}/")]
+        if os.path.isdir(root):
             size = sum(file.size for file in files)
             lines.append(f"{root}: {plural(len(files), 'file')}, {byte_size(size)}")
-        else:
+        elif all(problem.path != root for problem in found.problems):
             lines.append(f"{root}: not there")
-    return lines + [f"{problem.path}: {problem.reason}" for problem in found.problems]
+    lines += [f"{problem.path}: {problem.reason}" for problem in found.problems]
+    closed = [file.path for file in found.files if not os.access(file.path, os.R_OK)]
+    return lines + [f"{path}: {os.strerror(errno.EACCES)}" for path in closed]
 
 
 def _place_lines(books: Books) -> list[str]:

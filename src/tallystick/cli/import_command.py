@@ -21,17 +21,24 @@ MOST_PROBLEMS = 50
 
 
 @click.command("import")
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
 @common_options
 @click.pass_obj
-def import_(common: CommonOptions, paths: tuple[Path, ...]) -> None:
+def import_(common: CommonOptions, paths: tuple[str, ...]) -> None:
     """Take in what is new in the transcripts of this machine, or in the files and folders named.
 
     Transcripts taken in twice count once, so there is no harm in doing it again.
     """
+    # the empty path would be this folder, and a ledger is for good
+    if not all(paths):
+        raise click.UsageError("a PATH is empty; name a transcript or a folder of them.")
     with open_books(common) as books:
-        prices, summary = import_with_progress(books, paths)
-        write_lines([*price_lines(prices), *summary_lines(summary)], terminal=look_at_output())
+        prices, summary = import_with_progress(books, tuple(map(Path, paths)))
+        lines = [*price_lines(prices), *summary_lines(summary)]
+        if not paths and not summary.files_seen:
+            places = ", ".join(str(folder / "projects") for folder in books.settings.claude_config_dirs)
+            lines.append(f"Looked in {places}. CLAUDE_CONFIG_DIR names another place.")
+        write_lines(lines, terminal=look_at_output())
 
 
 def import_with_progress(books: Books, paths: tuple[Path, ...] = ()) -> tuple[PriceReceipt | None, ImportSummary]:
@@ -72,6 +79,11 @@ def summary_lines(summary: ImportSummary) -> list[str]:
         lines.append(f"{plural(receipt.unpriced, 'new call')} without a price; `tally models` names the models.")
     if receipt.rejected:
         lines.append("`tally doctor` says why records were rejected.")
+    for kind in ("not json", "not an object", "no type", "not utf-8"):
+        if count := summary.line_counts.get(f"({kind})"):
+            lines.append(
+                f"Passed over {plural(count, 'line')} that {'is' if count == 1 else 'are'} no transcript's: {kind}."
+            )
     if summary.unknown_line_types:
         lines.append(f"Passed over lines of unknown types: {', '.join(map(label, summary.unknown_line_types))}.")
     lines += summary.notices

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import click
 
+from tallystick.errors import ConfigError
+
 WEEK_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 BREAKDOWNS = ("model", "project", "source", "session")
 
@@ -104,6 +106,27 @@ def _days_before(day: date, count: int) -> date:
     return date.min if day.toordinal() <= count else day - timedelta(days=count)
 
 
+def parse_zone(name: str) -> str:
+    """A time zone that this machine knows."""
+    # zones take a while to import, and hardly a command is asked for one
+    from tallystick.cli.zones import find_zone
+
+    try:
+        find_zone(name)
+    except ConfigError as error:
+        raise click.BadParameter(f"{error.message}. {error.hint}") from error
+    return name
+
+
+def parse_text(text: str) -> str:
+    """Text that the ledger may be asked for; a shell can pass any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("that is not UTF-8.") from error
+    return text
+
+
 def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.ensure_object(CommonOptions).verbose = True
@@ -138,7 +161,9 @@ _REPORT_OPTIONS = (
     click.option("--since", type=parse_day, metavar="YYYY-MM-DD", help="First day, inclusive."),
     click.option("--until", type=parse_day, metavar="YYYY-MM-DD", help="Last day, inclusive."),
     click.option("--last", type=parse_last, metavar="7d|4w|3m", help="So many days, weeks or months up to today."),
-    click.option("--timezone", "time_zone", metavar="ZONE", help="Days of this zone, such as Europe/Berlin."),
+    click.option(
+        "--timezone", "time_zone", type=parse_zone, metavar="ZONE", help="Days of this zone, such as Europe/Berlin."
+    ),
     click.option(
         "--week-start",
         type=parse_week_day,

@@ -12,7 +12,7 @@ from tallystick.cli.books import Books, open_books
 from tallystick.cli.export import Plain, csv_text, json_text, plain, plain_row
 from tallystick.cli.import_new import take_in_what_is_new
 from tallystick.cli.lookups import find_models, find_projects
-from tallystick.cli.options import CommonOptions, ReportOptions, report_options, since_of
+from tallystick.cli.options import CommonOptions, ReportOptions, parse_text, report_options, since_of
 from tallystick.cli.render import render_table
 from tallystick.cli.report_notes import Unpriced, empty_lines, notes_under, title_over
 from tallystick.cli.report_tables import (
@@ -252,10 +252,10 @@ def sessions(common: CommonOptions, options: ReportOptions) -> None:
 
 
 @click.command()
-@click.argument("session_id", metavar="ID")
+@click.argument("session_id", type=parse_text, metavar="ID")
 @report_options
 def session(common: CommonOptions, options: ReportOptions, *, session_id: str) -> None:
-    """The model calls of one session; the beginning of its ID will do."""
+    """The model calls of one session; four characters from the beginning of its ID will do."""
     report: Report[SessionEventRow] = Report(
         title=f"Session {session_id}",
         list_name="events",

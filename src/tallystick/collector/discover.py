@@ -56,9 +56,7 @@ def discover(config_dirs: Iterable[Path]) -> Discovery:
     """
     walk = _Walk()
     for config_dir in config_dirs:
-        root = _projects_folder(str(config_dir))
-        if os.path.lexists(root):
-            walk.add_folder(root)
+        walk.add_root(_projects_folder(str(config_dir)))
     return walk.result()
 
 
@@ -108,6 +106,16 @@ class _Walk:
         # a file's name may decide between copies, so which of two hard links it is must not depend on the listing
         if path < known.path:
             self._files[identity] = file
+
+    def add_root(self, root: str) -> None:
+        try:
+            os.lstat(root)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._report(root, error)
+        else:
+            self.add_folder(root)
 
     def add_folder(self, folder: str) -> None:
         pending = [os.path.realpath(folder)]

@@ -552,6 +552,13 @@ begin
     from json_each(p_record) as m
     where json_typeof(m.value) <> 'null' and to_jsonb(v_blank) ? m.key;
   exception when data_exception or statement_too_complex then
+    -- a place has no blanks, so that no text can be taken for one
+    v_blank.source := coalesce(
+      substring(p_record::text collate "C" from '"source"\s*:\s*"([!#-\[\]-~]{1,50})"'), v_blank.source
+    );
+    v_blank.position := coalesce(
+      substring(p_record::text collate "C" from '"position"\s*:\s*"([!#-\[\]-~]{1,200})"'), v_blank.position
+    );
     v_blank.reject_reason := 'unreadable';
     return v_blank;
   end;

@@ -1,0 +1,45 @@
+"""What the doctor says of the places where transcripts lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tallystick.cli.doctor import transcript_lines
+from tallystick.collector.discover import discover
+from tallystick.config import Settings, load_settings
+from tests.unit.nobody import as_nobody
+
+
+def settings_of(config_dir: Path) -> Settings:
+    return load_settings({"HOME": str(config_dir), "CLAUDE_CONFIG_DIR": str(config_dir)})
+
+
+def make_transcripts(config_dir: Path, *names: str) -> list[Path]:
+    paths = [config_dir / "projects" / name for name in names]
+    paths[0].parent.mkdir(parents=True)
+    for path in paths:
+        path.write_text("{}\n")
+    return paths
+
+
+def test_a_file_that_may_not_be_read_is_named(public_folder: Path) -> None:
+    one, two = make_transcripts(public_folder, "one.jsonl", "two.jsonl")
+    two.chmod(0)
+    settings = settings_of(public_folder)
+    with as_nobody():
+        lines = transcript_lines(settings, discover([public_folder]))
+    assert lines == [f"{one.parent}: 2 files, 6 B", f"{two}: Permission denied"]
+
+
+def test_a_folder_that_may_not_be_entered_is_named_and_not_called_absent(public_folder: Path) -> None:
+    closed = public_folder / "claude"
+    make_transcripts(closed, "one.jsonl")
+    settings = settings_of(closed)
+    closed.chmod(0)
+    with as_nobody():
+        lines = transcript_lines(settings, discover([closed]))
+    assert lines == [f"{closed / 'projects'}: Permission denied"]
+
+
+def test_a_folder_that_does_not_exist_is_not_there(tmp_path: Path) -> None:
+    assert transcript_lines(settings_of(tmp_path), discover([tmp_path])) == [f"{tmp_path / 'projects'}: not there"]
