@@ -103,6 +103,11 @@ def test_what_is_no_backup_is_refused_before_anything_is_touched(own: Tally) -> 
     assert digest_of(own) == before
 
 
+def test_a_backup_that_cannot_be_written_is_told_by_its_own_name(own: Tally) -> None:
+    there = own.folder / "nowhere" / "ledger.dump"
+    assert f"cannot write {there}: No such file or directory. Name a file" in own.fail("db", "backup", str(there))
+
+
 def test_another_database_is_used_and_never_migrated_unasked(own: Tally, empty_database: str) -> None:
     there = ["--database", empty_database]
     assert "`tally db migrate`" in own.fail("daily", *there)

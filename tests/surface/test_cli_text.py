@@ -28,12 +28,13 @@ from tallystick.cli.cells import (
 from tallystick.cli.lookups import find_project
 from tallystick.cli.options import Last, parse_day, parse_last, since_of
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look, render_table
+from tallystick.cli.report_notes import title_over
 from tallystick.cli.report_tables import duration
 from tallystick.cli.sample import write_sample
-from tallystick.cli.terminal import COLOUR, PLAIN, one_line
+from tallystick.cli.terminal import COLOUR, PLAIN, Terminal, one_line
 from tallystick.cli.totals import add_exactly, add_up
 from tallystick.errors import InvalidRequest, NotFound
-from tallystick.model import UsageRow
+from tallystick.model import UsageFilter, UsageRow
 
 
 def usage_row(*, cost_usd: Decimal | None, unpriced_message_count: int = 0) -> UsageRow:
@@ -208,6 +209,12 @@ def test_errors_are_one_line_without_passwords() -> None:
     assert one_line("it broke.\nbadly", "mend it") == "it broke. badly. Mend it"
     assert one_line("what now?", "This.") == "what now? This."
     assert one_line("no postgresql://me:s3cret@h/d") == "no postgresql://me:***@h/d"
+
+
+def test_a_title_names_what_is_unknown_too() -> None:
+    terminal = Terminal(width=80, palette=PLAIN, has_unicode=True, is_interactive=False)
+    usage = UsageFilter(time_zone="UTC", models=["", "opus"])
+    assert title_over("Usage by model", usage, terminal=terminal)[0] == "Usage by model, (unknown), opus (UTC)"
 
 
 def test_a_project_is_found_by_path_name_or_not_at_all() -> None:

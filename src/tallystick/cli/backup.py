@@ -42,7 +42,11 @@ def write_backup(settings: Settings, file: Path) -> list[str]:
         raise Conflict(f"{file} exists already", hint="Name a new file.")
     unfinished = file.with_name(f"{file.name}.unfinished")
     # The file is private from its first byte on: it tells which projects somebody works on.
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    try:
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    except OSError as error:
+        hint = "Name a file in a folder that you may write to."
+        raise ConfigError(f"cannot write {file}: {error.strerror}", hint=hint) from error
     try:
         if settings.database_url is None:
             with EmbeddedServer(settings.embedded_dir) as url:

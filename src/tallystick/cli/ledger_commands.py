@@ -106,7 +106,11 @@ def _is_confirmed(question: str) -> bool:
     """Whether somebody says yes; the end of the input is a no."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        # nobody pressed Enter, so that what is said next would stand behind the question
+        sys.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def forget_lines(receipts: Iterable[ForgetReceipt]) -> list[str]:

@@ -25,7 +25,7 @@ def title_over(title: str, usage: UsageFilter, *, terminal: Terminal) -> list[st
     """What the table shows, of when, in which zone, and of which projects, models and sources."""
     labels = [*(usage.projects or ()), *(usage.models or ()), *(usage.sources or ())]
     words = f"{title}{_range_words(usage)}"
-    words += "".join(f", {label(name)}" for name in labels)
+    words += "".join(f", {label(name or None)}" for name in labels)
     palette = terminal.palette
     lines = wrapped(f"{words} ({usage.time_zone})", width=terminal.width)
     return [*(f"{palette.strong}{line}{palette.reset}" for line in lines), ""]
