@@ -56,5 +56,5 @@ def test_a_record_that_names_its_place_keeps_it_and_nothing_else() -> None:
     [b'"position":"two words"', b'"position":"a\\"b"', b'"position":"\xc3\xa9"', b'"position":"' + b"x" * 201 + b'"'],
 )
 def test_what_is_no_place_stays_out(member: bytes) -> None:
-    (reject,) = msgspec.json.decode(reject_unreadable(b"[{" + member + b"]}]".replace(b"]}", b"}")))
+    (reject,) = msgspec.json.decode(reject_unreadable(b"[{" + member + b"}]"))
     assert reject["position"].startswith("sha256:")

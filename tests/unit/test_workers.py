@@ -54,8 +54,11 @@ def test_each_share_is_taken_once_by_whoever_is_free() -> None:
 
 
 def test_there_are_no_more_workers_than_shares() -> None:
-    with Workers([b"one"], iter, count=4) as running:
-        assert list(running.messages()) == [b"one"]
+    def work(_: Iterator[int]) -> Iterator[bytes]:
+        yield b"here"
+
+    with Workers([1], work, count=4) as running:
+        assert list(running.messages()) == [b"here"]
 
 
 def test_what_a_worker_raises_is_told_with_its_trace() -> None:

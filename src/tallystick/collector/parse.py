@@ -51,8 +51,8 @@ def parse_files(
         summary = summarize(_parsed(chain.from_iterable(shares), device=device, problems=problems))
         yield _encode(_Answer(summary, problems))
 
-    count = workers or worker_count()
-    if count == 1:
+    count = min(workers or worker_count(), len(files))
+    if count <= 1:
         answers = [_decode(answer) for answer in work([files])]
     else:
         shares = share_out(files, [file.size for file in files], count * SHARES_PER_WORKER)
