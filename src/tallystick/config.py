@@ -19,7 +19,7 @@ from tallystick.errors import ConfigError
 from tallystick.private_files import locked, make_folder, write_private
 from tallystick.redaction import redacted_url
 
-_FILE_KEYS = ("user_id", "database_url", "device", "time_zone", "claude_config_dirs")
+_FILE_KEYS = ("user_id", "database_url", "api_key", "device", "time_zone", "claude_config_dirs")
 _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -27,10 +27,14 @@ _LOCK_WAIT_SECONDS = 10.0
 
 
 class Settings(NamedTuple):
-    """What the surroundings decide; `user_id` is "" until known, `database_url` None means the embedded ledger."""
+    """What the surroundings decide; `user_id` is "" until known, `database_url` None means the embedded ledger.
+
+    `database_url` may lead to any Postgres, to a Supabase project or to a Tallystick server; the latter two take a key.
+    """
 
     user_id: str
     database_url: str | None
+    ledger_key: str
     device: str
     time_zone: str
     config_dir: Path
@@ -48,8 +52,12 @@ class Settings(NamedTuple):
         """The database URL, fit for a screen or a log: whatever could be a password is ***."""
         return None if self.database_url is None else redacted_url(self.database_url)
 
+    def shown(self) -> Settings:
+        """The same, fit for a screen or a log."""
+        return self._replace(database_url=self.redacted_url, ledger_key="***" if self.ledger_key else "")
+
     def __repr__(self) -> str:
-        shown = self._replace(database_url=self.redacted_url)
+        shown = self.shown()
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in zip(self._fields, shown, strict=True))})"
 
 
@@ -58,6 +66,7 @@ class _Written(NamedTuple):
 
     user_id: str = ""
     database_url: str = ""
+    api_key: str = ""
     device: str = ""
     time_zone: str = ""
     claude_config_dirs: tuple[str, ...] = ()
@@ -71,9 +80,11 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
     config_dir, data_dir, state_dir = _folders(env, home)
     config_file = config_dir / "config.toml"
     written = _read(config_file)
+    ledger_url, ledger_key = _ledger_place(env, written, option=database_url)
     return Settings(
         user_id=_checked_uuid(env["USER_ID"], origin="USER_ID") if "USER_ID" in env else written.user_id,
-        database_url=database_url or env.get("TALLYSTICK_DATABASE_URL") or written.database_url or None,
+        database_url=ledger_url,
+        ledger_key=ledger_key,
         device=written.device or os.uname().nodename,
         time_zone=written.time_zone or machine_time_zone(env),
         config_dir=config_dir,
@@ -136,6 +147,21 @@ def _is_zone(name: str) -> bool:
         return False
     zones = Path("/usr/share/zoneinfo")
     return (zones / name).is_file() if zones.is_dir() else "/" in name or name == "UTC"
+
+
+def _ledger_place(env: Mapping[str, str], written: _Written, *, option: str | None) -> tuple[str | None, str]:
+    """Where the ledger is, and the key to it: what names it outright, then the Supabase project of the environment.
+
+    The project's key goes to the project's address and to no other.
+    """
+    project, project_key = env.get("SUPABASE_URL", "").strip(), env.get("SUPABASE_SERVICE_KEY", "").strip()
+    url = option or env.get("TALLYSTICK_DATABASE_URL", "").strip() or written.database_url
+    if not url and project and project_key:
+        return project, project_key
+    if not url.startswith(("http://", "https://")):
+        return url or None, ""
+    key = env.get("TALLYSTICK_API_KEY", "").strip() or written.api_key
+    return url, project_key if url.rstrip("/") == project.rstrip("/") and project_key else key
 
 
 def _home(env: Mapping[str, str]) -> Path | None:

@@ -1,86 +1,56 @@
-"""One connection to Postgres: transactions, rows as our classes, errors as ours. Alone imports psycopg."""
+"""One connection to Postgres: the SQL road of a ledger, rows as our classes, errors as ours. Alone imports psycopg."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.types.string import TextLoader
 
-from tallystick.errors import (
-    Busy,
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    LedgerError,
-    LedgerNotInstalled,
-    LedgerUnavailable,
-    NotFound,
-    UnreadableBatch,
-)
+from tallystick.errors import LedgerError, LedgerNotInstalled, LedgerUnavailable, UnreadableBatch
 from tallystick.redaction import redacted_url, without_passwords
+from tallystick.road import SERVICE, Arguments, Caller
+from tallystick.sqlstates import NOT_INSTALLED_HINT, error_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 Row = TypeVar("Row")
 
-CONNECT_TIMEOUT_S = 10
+Query = LiteralString | bytes
 
-# The code that a function of ours raises is the HTTP status; the rest are Postgres' own.
-ERROR_BY_SQLSTATE: dict[str, type[LedgerError]] = {
-    "PT400": InvalidRequest,
-    "PT403": Forbidden,
-    "PT404": NotFound,
-    "PT409": Conflict,
-    "PT413": InvalidRequest,
-    "PT503": Busy,
-    "22P02": UnreadableBatch,  # not JSON, or a surrogate without its other half
-    "22P05": UnreadableBatch,  # \u0000
-    "22003": UnreadableBatch,  # a number beyond numeric
-    "22021": UnreadableBatch,  # bytes that are no text
-    "54001": UnreadableBatch,  # nested too deeply
-    "42501": Forbidden,
-    "55P03": Busy,
-    "57014": Busy,  # statement timeout
-    "40P01": Busy,
-    "42883": LedgerNotInstalled,
-    "3F000": LedgerNotInstalled,
-    "42P01": LedgerNotInstalled,
-}
-# what to do where Postgres itself refuses, which says what is wrong and no more
-HINT_BY_ERROR: dict[type[LedgerError], str] = {
-    Busy: "Try again in a moment.",
-    Forbidden: "Connect as the owner of the ledger, or as a login that is a member of service_role.",
-}
+CONNECT_TIMEOUT_S = 10
+# a transaction pooler hands the next transaction to another server, which knows nothing of what this one prepared
+CONNECTION_SETTINGS: dict[str, Any] = {"prepare_threshold": None, "application_name": "tallystick"}
 URL_HINT = "Write postgresql://user:password@host:5432/database, with %20 for a blank and %40 for an @ in a password."
-NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
 
 # it warns of a transaction that after a Ctrl-C only the server can roll back, and a warning would go to the terminal
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class Database:
-    """A connection whose every transaction works as the service role, unless it is opened as the owner.
+    """A connection whose every transaction has the rights of one caller; with none, those of its login.
 
     Where the connection broke or was cut off, the next transaction opens another one.
     """
 
-    def __init__(self, url: str, *, as_service_role: bool) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], *, caller: Caller | None, url: str | None = None) -> None:
+        self._connection = connection
+        self._caller = caller
         self._url = url
-        self._as_service_role = as_service_role
-        self._connection = _open(url)
+        self._is_in_moment = False
 
     @classmethod
     def connect(cls, url: str, *, as_service_role: bool = True) -> Database:
-        """Open the connection; raises LedgerUnavailable, whose text holds no password."""
-        return cls(url, as_service_role=as_service_role)
+        """Open a connection of one's own; raises LedgerUnavailable, whose text holds no password."""
+        return cls(open_connection(url), caller=SERVICE if as_service_role else None, url=url)
 
     def close(self) -> None:
         self._connection.close()
@@ -96,19 +66,24 @@ class Database:
     @contextmanager
     def transaction(self, *, is_snapshot: bool = False) -> Iterator[None]:
         """All that runs inside is committed together, or not at all; in a snapshot, all of it sees one moment."""
-        if self._connection.broken or self._is_cut_off():
+        if self._url is not None and (self._connection.broken or self._is_cut_off()):
             self._connection.close()
-            self._connection = _open(self._url)
-        with _our_errors(), self._connection.transaction():
+            self._connection = open_connection(self._url)
+        with our_errors(), self._connection.transaction():
             if is_snapshot:
                 self._connection.execute("set transaction isolation level repeatable read read only")
-            if self._as_service_role:
-                self._become_service_role()
+            if self._caller is not None:
+                self._become(self._caller)
             yield
 
-    def _become_service_role(self) -> None:
+    def _become(self, caller: Caller) -> None:
         try:
-            self._connection.execute("set local role service_role")
+            if caller.claims:
+                self._connection.execute(
+                    "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)", caller
+                )
+            else:
+                self._connection.execute("select set_config('role', %s, true)", [caller.role])
         except psycopg.errors.InvalidParameterValue as error:
             # no ledger was ever installed on this server: the first migration makes the role
             reason = error.diag.message_primary
@@ -116,24 +91,48 @@ class Database:
                 f"the ledger is not installed in this database ({reason})", hint=NOT_INSTALLED_HINT
             ) from error
 
-    def rows(self, row_class: Callable[..., Row], query: LiteralString, arguments: Sequence[object] = ()) -> list[Row]:
+    # -- the road of a Ledger
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """One transaction for all that is called inside, as of one moment."""
+        with self.transaction(is_snapshot=True):
+            self._is_in_moment = True
+            try:
+                yield
+            finally:
+                self._is_in_moment = False
+
+    def call(self, function: str, arguments: Arguments) -> Any:
+        """The value that a function of `public` answers."""
+        with self.transaction():
+            return self.value(_call_of(function, tuple(arguments)), list(arguments.values()))
+
+    def call_rows(self, row_class: Callable[..., Row], function: str, arguments: Arguments) -> list[Row]:
+        """The rows that a function of `public` answers."""
+        with nullcontext() if self._is_in_moment else self.transaction():
+            return self.rows(row_class, _call_of(function, tuple(arguments)), list(arguments.values()))
+
+    # -- plain SQL
+
+    def rows(self, row_class: Callable[..., Row], query: Query, arguments: Sequence[object] = ()) -> list[Row]:
         """The rows of one query as `row_class(*columns)`; a text column that ends with _usd becomes a Decimal."""
-        with _our_errors():
+        with our_errors():
             cursor = self._connection.execute(query, arguments)
             columns = cursor.description or []
             money = [place for place, column in enumerate(columns) if column.name.endswith("_usd")]
             return [row_class(*_with_decimals(values, money)) for values in cursor]
 
-    def value(self, query: LiteralString, arguments: Sequence[object] = ()) -> Any:
+    def value(self, query: Query, arguments: Sequence[object] = ()) -> Any:
         """The first column of the first row."""
-        with _our_errors():
+        with our_errors():
             row = self._connection.execute(query, arguments).fetchone()
         assert row is not None
         return row[0]
 
     def run_script(self, script: str) -> None:
         """Run a file of SQL statements, without arguments."""
-        with _our_errors():
+        with our_errors():
             self._connection.execute(script.encode())
 
     def _is_cut_off(self) -> bool:
@@ -144,11 +143,16 @@ class Database:
         return self._connection.info.transaction_status != pq.TransactionStatus.IDLE
 
 
-def _open(url: str) -> psycopg.Connection[Any]:
+@cache
+def _call_of(function: str, parameters: tuple[str, ...]) -> bytes:
+    passed = sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in parameters)
+    return sql.SQL("select * from public.{}({})").format(sql.Identifier(function), passed).as_bytes()
+
+
+def open_connection(url: str) -> psycopg.Connection[Any]:
+    """A new connection; raises LedgerUnavailable, whose text holds no password."""
     try:
-        connection = psycopg.connect(
-            url, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_S, application_name="tallystick"
-        )
+        connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, **CONNECTION_SETTINGS)
     except psycopg.ProgrammingError:
         # what libpq says of a URL that it cannot read quotes the part at fault, which may be the password
         raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from None
@@ -157,9 +161,13 @@ def _open(url: str) -> psycopg.Connection[Any]:
             f"cannot reach the ledger at {redacted_url(url)}: {_first_line(error)}",
             hint="Check that the server runs and that the URL is right.",
         ) from None  # libpq takes what stands behind the first @ of a password for the host, and tells it
-    # an id is a text to all of us
-    connection.adapters.register_loader("uuid", TextLoader)
+    settle(connection)
     return connection
+
+
+def settle(connection: psycopg.Connection[Any]) -> None:
+    """What every connection of ours knows: an id is a text to all of us."""
+    connection.adapters.register_loader("uuid", TextLoader)
 
 
 def _with_decimals(values: Sequence[Any], money: list[int]) -> Sequence[Any]:
@@ -173,7 +181,7 @@ def _with_decimals(values: Sequence[Any], money: list[int]) -> Sequence[Any]:
 
 
 @contextmanager
-def _our_errors() -> Iterator[None]:
+def our_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
@@ -188,15 +196,11 @@ def _translated(error: psycopg.Error) -> LedgerError:
         return UnreadableBatch(message)
     if state is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return LedgerError(message)
-    if state is None or state.startswith(("08", "57P")) or state in {"53300", "25006"}:
+    if state is None:
         return LedgerUnavailable(
             f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."
         )
-    kind = ERROR_BY_SQLSTATE.get(state, LedgerError)
-    if kind is LedgerNotInstalled:
-        return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)
-    hint = diagnostic.message_hint or HINT_BY_ERROR.get(kind, "")
-    return kind(message, hint=hint, constraint=diagnostic.constraint_name or "")
+    return error_of(state, message, hint=diagnostic.message_hint or "", constraint=diagnostic.constraint_name or "")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,9 +9,12 @@ TallystickError                 the command line prints its message and its hint
     ├── LedgerNotInstalled      the schema is missing or older than this program
     ├── LedgerTooNew            the schema is newer than this program
     ├── InvalidRequest          an argument was refused (SQLSTATE PT400)
+    ├── Unauthorized            no key or token, or one that does not hold (HTTP 401)
     ├── Forbidden               the caller may not do this (SQLSTATE PT403)
     ├── NotFound                what was named does not exist (SQLSTATE PT404)
     ├── Conflict                the ledger's state forbids it (SQLSTATE PT409)
+    ├── TooMuch                 more at a time than the road or the database takes (SQLSTATE PT413, 57014)
+    ├── RateLimited             too many requests in this minute (HTTP 429)
     ├── Busy                    a lock was not had in time (SQLSTATE PT503)
     └── UnreadableBatch         Postgres could not even parse the batch: halve it
 """
@@ -41,7 +44,7 @@ class CheckpointError(TallystickError):
 
 
 class LedgerError(TallystickError):
-    """The ledger refused or could not answer; `constraint` is the name of the rule that it named."""
+    """The ledger refused or could not answer; `constraint` is the name of the rule, '' where the road hides it."""
 
     def __init__(self, message: str, *, hint: str = "", constraint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -64,6 +67,10 @@ class InvalidRequest(LedgerError):
     """An argument was refused."""
 
 
+class Unauthorized(LedgerError):
+    """No key or token came with the request, or one that does not hold."""
+
+
 class Forbidden(LedgerError):
     """The caller may not do this."""
 
@@ -74,6 +81,18 @@ class NotFound(LedgerError):
 
 class Conflict(LedgerError):
     """The state of the ledger forbids it."""
+
+
+class TooMuch(LedgerError):
+    """One call asked for more than the road or the database takes at a time: a part of it will do."""
+
+
+class RateLimited(LedgerError):
+    """Too many requests; `retry_after_s` is when the next one is admitted."""
+
+    def __init__(self, message: str, *, hint: str = "", constraint: str = "", retry_after_s: int = 60) -> None:
+        super().__init__(message, hint=hint, constraint=constraint)
+        self.retry_after_s = retry_after_s
 
 
 class Busy(LedgerError):

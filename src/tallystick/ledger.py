@@ -1,19 +1,24 @@
-"""The ledger as Python sees it: one short method per database function, under the same name."""
+"""The ledger as Python sees it: one short method per database function, under the same name.
+
+The methods, their results and their errors are the same whichever road leads to the functions (tallystick.road): SQL,
+Supabase's REST, or the HTTP API of a Tallystick server.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
-from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tallystick.db import Database
-from tallystick.errors import UnreadableBatch
+from tallystick.errors import Busy, ConfigError, LedgerUnavailable, RateLimited, TooMuch, UnreadableBatch
 from tallystick.model import (
     BlockRow,
     EventCostRow,
     ForgetReceipt,
     LedgerCheck,
     LedgerState,
+    Page,
     PriceReceipt,
     Receipt,
     RejectRow,
@@ -23,31 +28,75 @@ from tallystick.model import (
     UsageFilter,
     UsageRow,
 )
+from tallystick.road import JsonText, Road
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 Row = TypeVar("Row")
+Answer = TypeVar("Answer")
 
 PAGE_ROWS = 1000
 SLICE_EVENTS = 20_000
 KEYS_PER_CALL = 10_000
+# every question may be put again, because the same again changes nothing
+ATTEMPTS = 5
+RETRY_TIMEOUT_S = 30.0
+MAX_RETRY_AFTER_S = 60
+
+# which columns tell a row of a report from every other one
+PAGE_KEYS: dict[type, tuple[str, ...]] = {
+    UsageRow: ("period_start", "source", "session_id", "project", "model"),
+    SessionRow: ("last_activity_at", "source", "session_id", "project", "model"),
+    BlockRow: ("block_start", "source", "session_id", "project", "model"),
+    SessionEventRow: ("occurred_at", "event_key"),
+}
 
 
 class Ledger:
-    """One user's books in one database. Not safe for use by two threads at once."""
+    """One user's books on one road. Not safe for use by two threads at once."""
 
-    def __init__(self, database: Database, *, user_id: str) -> None:
-        self._database = database
+    def __init__(self, road: Road, *, user_id: str | None, attempts: int = ATTEMPTS) -> None:
+        self._road = road
+        self._attempts = attempts
         self.user_id = user_id
 
     @classmethod
-    def connect(cls, url: str, *, user_id: str, as_service_role: bool = True) -> Ledger:
-        """Open the ledger at a Postgres URL; raises LedgerUnavailable."""
-        return cls(Database.connect(url, as_service_role=as_service_role), user_id=user_id)
+    def connect(
+        cls,
+        url: str,
+        *,
+        user_id: str | None = None,
+        key: str = "",
+        token: str = "",
+        as_service_role: bool = True,
+        attempts: int = ATTEMPTS,
+    ) -> Ledger:
+        """Open the ledger at a URL; raises LedgerUnavailable, or ConfigError for a URL that no road leads to.
+
+        `postgresql://...` is any Postgres; `https://PROJECT.supabase.co` with a `key` of the project (sb_secret_...,
+        or sb_publishable_... and the `token` of a signed-in user) is its REST; any other http(s) URL with a `key`
+        tly_... is a Tallystick server. What passes (no connection, a lock) is tried `attempts` times, 30 s at most.
+        """
+        if not url.startswith(("http://", "https://")):
+            from tallystick.db import Database  # psycopg takes 100 ms to import, and the other roads do without
+
+            return cls(Database.connect(url, as_service_role=as_service_role), user_id=user_id, attempts=attempts)
+        if not key:
+            raise ConfigError(
+                "there is no key for the ledger at an http address",
+                hint="Set SUPABASE_SERVICE_KEY for a Supabase project, or TALLYSTICK_API_KEY for a Tallystick server.",
+            )
+        if key.startswith("tly_"):
+            from tallystick.roads.server import ServerRoad
+
+            return cls(ServerRoad(url, key=key), user_id=user_id, attempts=attempts)
+        from tallystick.roads.supabase import SupabaseRoad
+
+        return cls(SupabaseRoad(url, key=key, token=token), user_id=user_id, attempts=attempts)
 
     def close(self) -> None:
-        self._database.close()
+        self._road.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -61,169 +110,129 @@ class Ledger:
 
     def ledger_state(self) -> LedgerState:
         """Which ledger this is and how far this user's books have come; receipt_count 0 where there are none yet."""
-        with self._database.transaction():
-            (state,) = self._database.rows(LedgerState, "select * from public.ledger_state(%s)", [self.user_id])
+        (state,) = self._rows(LedgerState, "ledger_state")
         return state
 
     def only_account(self) -> str | None:
         """The user id of the only account of this ledger, None where there is none or more than one."""
-        with self._database.transaction():
-            accounts = self._database.rows(str, "select user_id from public.token_usage_accounts limit 2")
-        return accounts[0] if len(accounts) == 1 else None
+        only: str | None = self._ask(lambda: self._road.call("only_account", {}))
+        return only
 
     def make_account(self, *, time_zone: str) -> None:
         """Make this user's account, in a zone; does nothing where it stands."""
-        self._value("select public.make_account(%s, %s)", [self.user_id, time_zone])
+        self._value("make_account", p_time_zone=time_zone)
 
     def set_time_zone(self, time_zone: str) -> None:
         """Set the zone whose days this user's books are kept in, and rebuild the days. Raises InvalidRequest."""
-        self._value("select public.set_time_zone(%s, %s)", [self.user_id, time_zone])
+        self._value("set_time_zone", p_time_zone=time_zone)
 
     def renew_ledger_id(self) -> None:
         """Give the ledger a new identity, as after a restore: every checkpoint that named the old one is void."""
-        self._value("select public.renew_ledger_id()", [])
+        self._ask(lambda: self._road.call("renew_ledger_id", {}))
 
     # -- in
 
     def ingest_token_usage(self, events: bytes) -> Receipt:
         """Take in a JSON list of observations (at most 20,000) in one transaction; the same again changes nothing.
 
-        A batch that Postgres cannot even parse is halved until the record at fault stands alone and is rejected.
+        A batch that Postgres cannot even parse is halved until the record at fault stands alone and is rejected; one
+        that takes too long, or is too large for the road, is halved too.
         """
         try:
-            answer = self._value("select public.ingest_token_usage(%s, %s::json)", [self.user_id, events.decode()])
-        except (UnreadableBatch, UnicodeDecodeError):
-            return self._ingest_in_halves(events)
-        return Receipt(**answer)
+            return self._ingest(JsonText(events.decode()))
+        except (UnreadableBatch, UnicodeDecodeError, TooMuch) as error:
+            return self._ingest_in_halves(events, error)
 
-    def _ingest_in_halves(self, events: bytes) -> Receipt:
+    def _ingest(self, events: JsonText) -> Receipt:
+        return Receipt(**self._value("ingest_token_usage", p_events=events))
+
+    def _ingest_in_halves(self, events: bytes, error: Exception) -> Receipt:
         from tallystick.batches import reject_unreadable, split_batch  # almost no run comes here, and none pays for it
 
         halves = split_batch(events)
         if len(halves) == 1:
-            answer = self._value(
-                "select public.ingest_token_usage(%s, %s::json)", [self.user_id, reject_unreadable(halves[0])]
-            )
-            return Receipt(**answer)
+            if isinstance(error, TooMuch):
+                raise error
+            return self._ingest(JsonText(reject_unreadable(halves[0])))
         first, second = halves
         return self.ingest_token_usage(first).plus(self.ingest_token_usage(second))
 
     def add_token_prices(self, prices: str, *, for_everybody: bool = False) -> PriceReceipt:
         """Append dated rates, given as a JSON list; this user's own unless they are for everybody."""
         owner = None if for_everybody else self.user_id
-        return PriceReceipt(**self._value("select public.add_token_prices(%s::jsonb, %s)", [prices, owner]))
+        arguments = {"p_prices": JsonText(prices), "p_user_id": owner}
+        return PriceReceipt(**self._ask(lambda: self._road.call("add_token_prices", arguments)))
 
     def correct_token_usage(self, corrections: str) -> Receipt:
-        """Set members of events by hand, given as a JSON list of {event_key, ...}; outranks every observation."""
-        return Receipt(**self._value("select public.correct_token_usage(%s, %s::jsonb)", [self.user_id, corrections]))
+        """Set members of events by hand, given as a JSON list of {event_key, ...}; outranks every observation.
+
+        It is the one call that is never made again by itself, because each one keeps a version of what stood before.
+        """
+        arguments = {"p_user_id": self.user_id, "p_corrections": JsonText(corrections)}
+        return Receipt(**self._road.call("correct_token_usage", arguments))
 
     # -- out
 
-    def usage_daily(self, usage: UsageFilter, *, by: str | None = None) -> list[UsageRow]:
-        return self._periods("select * from public.usage_daily(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", usage, by)
+    def usage_daily(self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None) -> list[UsageRow]:
+        return self._report(UsageRow, "usage_daily", usage, by=by, page=page)
 
-    def usage_weekly(self, usage: UsageFilter, *, by: str | None = None, week_start: int = 1) -> list[UsageRow]:
-        """Weeks start on `week_start`: 1 is Monday, 7 is Sunday."""
-        query: LiteralString = (
-            "select * from public.usage_weekly(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, p_week_start => %s)"
-        )
-        return self._periods(query, usage, by, more=[week_start])
-
-    def usage_monthly(self, usage: UsageFilter, *, by: str | None = None) -> list[UsageRow]:
-        query: LiteralString = "select * from public.usage_monthly(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        return self._periods(query, usage, by)
-
-    def usage_models(self, usage: UsageFilter, *, by: str | None = None) -> list[UsageRow]:
-        query: LiteralString = "select * from public.usage_models(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        return self._periods(query, usage, by)
-
-    def usage_projects(self, usage: UsageFilter, *, by: str | None = None) -> list[UsageRow]:
-        query: LiteralString = "select * from public.usage_projects(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        return self._periods(query, usage, by)
-
-    def usage_sessions(self, usage: UsageFilter, *, by: str | None = None) -> list[SessionRow]:
-        return self._pages(
-            SessionRow,
-            "select * from public.usage_sessions(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [self.user_id, *usage, by],
-            lambda row: {
-                "last_activity_at": row.last_activity_at.isoformat(),
-                "source": row.source,
-                "session_id": row.session_id or "",
-                "project": row.project or "",
-                "model": row.model or "",
-            },
-        )
-
-    def usage_blocks(self, usage: UsageFilter, *, by: str | None = None) -> list[BlockRow]:
-        return self._pages(
-            BlockRow,
-            "select * from public.usage_blocks(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [self.user_id, *usage, by],
-            lambda row: {
-                "block_start": row.block_start.isoformat(),
-                "source": row.source or "",
-                "session_id": row.session_id or "",
-                "project": row.project or "",
-                "model": row.model or "",
-            },
-        )
-
-    def _periods(
-        self, query: LiteralString, usage: UsageFilter, by: str | None, *, more: Sequence[object] = ()
+    def usage_weekly(
+        self, usage: UsageFilter, *, by: str | None = None, week_start: int = 1, page: Page | None = None
     ) -> list[UsageRow]:
-        return self._pages(UsageRow, query, [self.user_id, *usage, by], _usage_row_key, more=more)
+        """Weeks start on `week_start`: 1 is Monday, 7 is Sunday."""
+        return self._report(UsageRow, "usage_weekly", usage, by=by, page=page, p_week_start=week_start)
 
-    def usage_session(self, session_id: str, usage: UsageFilter) -> list[SessionEventRow]:
+    def usage_monthly(self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None) -> list[UsageRow]:
+        return self._report(UsageRow, "usage_monthly", usage, by=by, page=page)
+
+    def usage_models(self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None) -> list[UsageRow]:
+        return self._report(UsageRow, "usage_models", usage, by=by, page=page)
+
+    def usage_projects(self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None) -> list[UsageRow]:
+        return self._report(UsageRow, "usage_projects", usage, by=by, page=page)
+
+    def usage_sessions(
+        self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None
+    ) -> list[SessionRow]:
+        return self._report(SessionRow, "usage_sessions", usage, by=by, page=page)
+
+    def usage_blocks(self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None) -> list[BlockRow]:
+        return self._report(BlockRow, "usage_blocks", usage, by=by, page=page)
+
+    def usage_session(self, session_id: str, usage: UsageFilter, *, page: Page | None = None) -> list[SessionEventRow]:
         """Every event of one session, named whole or by a unique beginning. Raises NotFound, Conflict."""
-        query: LiteralString = "select * from public.usage_session(%s, %s, %s, p_after => %s::jsonb, p_limit => %s)"
-        return self._pages(
-            SessionEventRow,
-            query,
-            [self.user_id, session_id, usage.sources],
-            lambda row: {"occurred_at": row.occurred_at.isoformat(), "event_key": row.event_key},
-        )
+        arguments: dict[str, object] = {"p_session_id": session_id, "p_sources": usage.sources}
+        return self._pages(SessionEventRow, "usage_session", arguments, page=page)
 
     def usage_events(self, event_keys: Sequence[str]) -> list[EventCostRow]:
         """What the ledger holds for these event keys; the ones it does not know are left out."""
         rows: list[EventCostRow] = []
         for start in range(0, len(event_keys), KEYS_PER_CALL):
             keys = list(event_keys[start : start + KEYS_PER_CALL])
-            with self._database.transaction():
-                rows += self._database.rows(
-                    EventCostRow, "select * from public.usage_events(%s, %s)", [self.user_id, keys]
-                )
+            rows += self._rows(EventCostRow, "usage_events", p_event_keys=keys)
         return rows
 
     def rejects(self) -> list[RejectRow]:
         """How many records could not be counted, by source and reason."""
-        query: LiteralString = (
-            "select source, reason, count(*), min(first_seen_at), max(last_seen_at), min(position) "
-            "from public.token_usage_rejects where user_id = %s group by source, reason order by 1, 2"
-        )
-        with self._database.transaction():
-            return self._database.rows(RejectRow, query, [self.user_id])
+        return self._rows(RejectRow, "usage_rejects")
 
     # -- upkeep
 
     def verify_token_usage(self) -> list[LedgerCheck]:
         """Every rule of the books with the number of rows that break it."""
-        with self._database.transaction():
-            return self._database.rows(LedgerCheck, "select * from public.verify_token_usage(%s)", [self.user_id])
+        return self._rows(LedgerCheck, "verify_token_usage")
 
     def ledger_digest(self) -> str:
         """One sha256 over events, sessions and days: equal digests are equal books."""
-        return str(self._value("select public.ledger_digest(%s)", [self.user_id]))
+        return str(self._value("ledger_digest"))
 
     def rerate_token_usage(self, *, since: date | None = None, until: date | None = None) -> Iterator[RerateReceipt]:
         """Price again what was used on these days (inclusive), one committed slice per step."""
         after = ""
         while True:
-            arguments = [self.user_id, since, until, after, SLICE_EVENTS]
-            with self._database.transaction():
-                (receipt,) = self._database.rows(
-                    RerateReceipt, "select * from public.rerate_token_usage(%s, %s, %s, %s, %s)", arguments
-                )
+            (receipt,) = self._rows(
+                RerateReceipt, "rerate_token_usage", p_from=since, p_to=until, p_after=after, p_limit=SLICE_EVENTS
+            )
             yield receipt
             if receipt.next_key is None:
                 return
@@ -232,51 +241,89 @@ class Ledger:
     def forget_token_usage(self, *, project: str | None = None) -> Iterator[ForgetReceipt]:
         """Erase this user's books, or one project's, one committed slice per step."""
         while True:
-            with self._database.transaction():
-                (receipt,) = self._database.rows(
-                    ForgetReceipt,
-                    "select * from public.forget_token_usage(%s, %s, %s)",
-                    [self.user_id, project, SLICE_EVENTS],
-                )
+            (receipt,) = self._rows(ForgetReceipt, "forget_token_usage", p_project=project, p_limit=SLICE_EVENTS)
             yield receipt
             if not receipt.more:
                 return
 
     # -- how
 
-    def _value(self, query: LiteralString, arguments: Sequence[object]) -> Any:
-        with self._database.transaction():
-            return self._database.value(query, arguments)
+    def _value(self, function: str, **arguments: object) -> Any:
+        return self._ask(lambda: self._road.call(function, {"p_user_id": self.user_id, **arguments}))
 
-    def _pages(
+    def _rows(self, row_class: Callable[..., Row], function: str, **arguments: object) -> list[Row]:
+        return self._ask(lambda: self._road.call_rows(row_class, function, {"p_user_id": self.user_id, **arguments}))
+
+    def _report(
         self,
         row_class: Callable[..., Row],
-        query: LiteralString,
-        arguments: Sequence[object],
-        key_of: Callable[[Row], dict[str, str]],
+        function: str,
+        usage: UsageFilter,
         *,
-        more: Sequence[object] = (),
+        by: str | None,
+        page: Page | None,
+        **more: object,
     ) -> list[Row]:
-        """Every page of a report, all of one moment."""
-        rows: list[Row] = []
-        after: str | None = None
-        with self._database.transaction(is_snapshot=True):
-            while True:
-                page = self._database.rows(row_class, query, [*arguments, after, PAGE_ROWS, *more])
-                rows += page
-                if len(page) < PAGE_ROWS:
-                    return rows
-                after = _json_object(key_of(page[-1]))
+        filters = {f"p_{name}": value for name, value in zip(usage._fields, usage, strict=True)}
+        return self._pages(row_class, function, {**filters, "p_by": by, **more}, page=page)
+
+    def _pages(
+        self, row_class: Callable[..., Row], function: str, arguments: dict[str, object], *, page: Page | None
+    ) -> list[Row]:
+        """One page of a report, or every page, all of one moment where the road has such a thing."""
+        asked = {"p_user_id": self.user_id, **arguments}
+
+        def read(after: dict[str, str] | None, limit: int) -> list[Row]:
+            key = None if after is None else JsonText(_json_object(after))
+            return self._road.call_rows(row_class, function, {**asked, "p_after": key, "p_limit": limit})
+
+        def read_all() -> list[Row]:
+            rows: list[Row] = []
+            after: dict[str, str] | None = None
+            with self._road.moment():
+                while True:
+                    found = read(after, PAGE_ROWS)
+                    rows += found
+                    if len(found) < PAGE_ROWS:
+                        return rows
+                    after = page_key(found[-1])
+
+        return self._ask(read_all if page is None else lambda: read(page.after, page.limit))
+
+    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask again where the reason passes: no connection, a lock, too many requests in this minute."""
+        try:
+            return ask()
+        except (LedgerUnavailable, Busy, RateLimited) as error:
+            if self._attempts <= 1 or not _passes(error):
+                raise
+            return self._ask_again(ask)
+
+    def _ask_again(self, ask: Callable[[], Answer]) -> Answer:
+        # stamina takes 50 ms to import, and hardly a command needs it
+        import stamina
+
+        # it warns of each attempt, and without a handler a warning would go to the terminal
+        logging.getLogger("stamina").addHandler(logging.NullHandler())
+        for attempt in stamina.retry_context(on=_passes, attempts=self._attempts - 1, timeout=RETRY_TIMEOUT_S):
+            with attempt:
+                return ask()
+        raise AssertionError("unreachable: the last attempt answers or raises")
 
 
-def _usage_row_key(row: UsageRow) -> dict[str, str]:
-    return {
-        "period_start": row.period_start.isoformat() if row.period_start else "",
-        "source": row.source or "",
-        "session_id": row.session_id or "",
-        "project": row.project or "",
-        "model": row.model or "",
-    }
+def page_key(row: object) -> dict[str, str]:
+    """The place of a row in its report, behind which the next page starts."""
+    return {name: _text(getattr(row, name)) for name in PAGE_KEYS[type(row)]}
+
+
+def _text(value: str | date | datetime | None) -> str:
+    return value.isoformat() if isinstance(value, date) else value or ""
+
+
+def _passes(error: Exception) -> bool | float:
+    if isinstance(error, RateLimited):
+        return float(error.retry_after_s) if error.retry_after_s <= MAX_RETRY_AFTER_S else False
+    return isinstance(error, (LedgerUnavailable, Busy))
 
 
 def _json_object(members: dict[str, str]) -> str:

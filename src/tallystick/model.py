@@ -38,6 +38,13 @@ class UsageFilter(NamedTuple):
     sessions: list[str] | None = None
 
 
+class Page(NamedTuple):
+    """Which rows of a report: at most `limit` (1 to 10,000) behind the row whose key columns `after` gives."""
+
+    after: dict[str, str] | None = None
+    limit: int = 1000
+
+
 class UsageRow(NamedTuple):
     """One line of a report by day, week, month, model or project.
 
@@ -194,9 +201,11 @@ class LedgerState(NamedTuple):
     """Which ledger this is and how far this user's books have come: what a checkpoint must agree with.
 
     receipt_count is 0 and time_zone None where the user has no account yet; last_migration names the schema's version.
+    user_id is whose books they are, which a key of a Tallystick server decides.
     """
 
     ledger_id: str
     receipt_count: int
     time_zone: str | None
     last_migration: str
+    user_id: str

@@ -43,6 +43,12 @@ def check_installed(installed: list[str]) -> None:
         raise LedgerNotInstalled(f"the ledger {state}", hint="Run `tally db migrate` on this database.")
 
 
+def check_last_migration(name: str) -> None:
+    """The same, where all that is known is the last one's name."""
+    known = known_migrations()
+    check_installed([*(one for one in known if one <= name), *([] if name in known else [name])])
+
+
 def install_or_migrate(url: str) -> list[str]:
     """Bring the database to the schema of this program, each migration in its own transaction; answer their names."""
     applied: list[str] = []

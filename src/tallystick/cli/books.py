@@ -13,12 +13,24 @@ from tallystick.cli.terminal import say
 from tallystick.config import Settings, load_settings, save_user_id
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
-from tallystick.errors import ConfigError, LedgerError, LedgerUnavailable
+from tallystick.errors import ConfigError, InvalidRequest, LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import LedgerState
-from tallystick.schema import check_installed, install_or_migrate, installed_migrations, known_migrations
+from tallystick.schema import (
+    check_installed,
+    check_last_migration,
+    install_or_migrate,
+    installed_migrations,
+    known_migrations,
+)
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
+SERVER_KEY_PREFIX = "tly_"
+
+
+def is_http(url: str) -> bool:
+    """Whether the ledger is behind an http(s) address, so that its tables cannot be got at."""
+    return url.startswith(("http://", "https://"))
 
 
 class Books(NamedTuple):
@@ -57,13 +69,30 @@ def open_books_of(settings: Settings) -> Iterator[Books]:
 
 @contextmanager
 def _open_at(url: str, settings: Settings, *, is_own: bool) -> Iterator[Books]:
-    with Ledger.connect(url, user_id=settings.user_id or NOBODY) as ledger:
+    with Ledger.connect(url, user_id=settings.user_id or NOBODY, key=settings.ledger_key) as ledger:
+        if settings.ledger_key.startswith(SERVER_KEY_PREFIX):
+            yield Books(ledger, settings, _state_at_server(ledger, settings))
+            return
         state = _state_of(ledger, url, is_own=is_own)
         if not settings.user_id:
             settings = _find_user(ledger, settings, is_own=is_own)
             ledger.user_id = settings.user_id
             state = ledger.ledger_state()
         yield Books(ledger, settings, state)
+
+
+def _state_at_server(ledger: Ledger, settings: Settings) -> LedgerState:
+    """A key of a Tallystick server knows whose books it opens; only a service key has to be told."""
+    ledger.user_id = None
+    try:
+        state = ledger.ledger_state()
+    except InvalidRequest:
+        if not settings.user_id:
+            raise
+        ledger.user_id = settings.user_id
+        state = ledger.ledger_state()
+    check_last_migration(state.last_migration)
+    return state
 
 
 def _state_of(ledger: Ledger, url: str, *, is_own: bool) -> LedgerState:
@@ -79,14 +108,19 @@ def _state_of(ledger: Ledger, url: str, *, is_own: bool) -> LedgerState:
         if not is_own:
             _check_schema(url)
             raise
+        state = None
     if is_own:
         install_or_migrate(url)
-    else:
-        _check_schema(url)
+        return ledger.ledger_state()
+    if is_http(url) and state:
+        check_last_migration(state.last_migration)
+    _check_schema(url)
     return ledger.ledger_state()
 
 
 def _check_schema(url: str) -> None:
+    if is_http(url):
+        return  # what there is to say, the answer has said
     with Database.connect(url, as_service_role=False) as database:
         check_installed(installed_migrations(database))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import click
@@ -27,6 +26,7 @@ class Origin(NamedTuple):
 ORIGINS: dict[str, Origin] = {
     "user_id": Origin(("USER_ID",), "user_id"),
     "database_url": Origin(("TALLYSTICK_DATABASE_URL",), "database_url"),
+    "ledger_key": Origin(("TALLYSTICK_API_KEY",), "api_key"),
     "device": Origin((), "device"),
     "time_zone": Origin((), "time_zone"),
     "config_dir": Origin(("TALLYSTICK_HOME", "XDG_CONFIG_HOME")),
@@ -39,11 +39,13 @@ ORIGINS: dict[str, Origin] = {
     "claude_config_dirs": Origin(("CLAUDE_CONFIG_DIR",), "claude_config_dirs"),
     "token_tracking_enabled": Origin(("TOKEN_TRACKING_ENABLED",)),
 }
+# they count where nothing names a ledger outright, and together only
+SUPABASE_VARIABLES = {"database_url": ("SUPABASE_URL",), "ledger_key": ("SUPABASE_SERVICE_KEY",)}
 TIME_ZONE_NOTE = (
     "A new ledger takes time_zone. One that stands keeps its own, which `tally doctor` names; --timezone asks a report "
     "for another."
 )
-UNSET = {"user_id": "(made at first use)", "database_url": "(the embedded ledger)"}
+UNSET = {"user_id": "(made at first use)", "database_url": "(the embedded ledger)", "ledger_key": "(none)"}
 
 
 @click.command()
@@ -59,7 +61,7 @@ def config(common: CommonOptions, path: bool) -> None:
         return
     written = _keys_of_file(settings)
     lines = [
-        Line((name, _origin(name, os.environ, written, is_option=common.database_url is not None), value))
+        Line((name, _origin(name, settings, written, is_option=common.database_url is not None), value))
         for name, value in shown_settings(settings)
     ]
     # A path that is cut is of no use, so the last column takes what it needs.
@@ -71,7 +73,7 @@ def config(common: CommonOptions, path: bool) -> None:
 def shown_settings(settings: Settings) -> list[tuple[str, str]]:
     """Each setting as text without a password, one line per folder of a list."""
     shown: list[tuple[str, str]] = []
-    for name, value in zip(settings._fields, settings._replace(database_url=settings.redacted_url), strict=True):
+    for name, value in zip(settings._fields, settings.shown(), strict=True):
         if isinstance(value, tuple):
             shown += [(name, str(part)) for part in value] or [(name, "(none)")]
         elif isinstance(value, bool):
@@ -81,12 +83,13 @@ def shown_settings(settings: Settings) -> list[tuple[str, str]]:
     return shown
 
 
-def _origin(name: str, environ: Mapping[str, str], written: set[str], *, is_option: bool) -> str:
+def _origin(name: str, settings: Settings, written: set[str], *, is_option: bool) -> str:
     if name == "database_url" and is_option:
         return "--database"
     origin = ORIGINS[name]
-    for variable in origin.variables:
-        if environ.get(variable, "").strip():
+    for variable in origin.variables + SUPABASE_VARIABLES.get(name, ()):
+        value = os.environ.get(variable, "").strip()
+        if value and (variable in origin.variables or value in settings):
             return variable
     return "config.toml" if origin.file_key in written else "default"
 

@@ -89,7 +89,7 @@ def _place_lines(books: Books) -> list[str]:
 
 def ledger_lines(books: Books, days: Sequence[UsageRow]) -> list[str]:
     """Whose books these are and what is in them."""
-    lines = [f"user: {books.ledger.user_id}, whose days are those of {books.time_zone}"]
+    lines = [f"user: {books.state.user_id}, whose days are those of {books.time_zone}"]
     if not days:
         return [*lines, "no usage yet"]
     totals = add_up(days)

@@ -80,7 +80,7 @@ def _own_prices_have_changed(books: Books) -> bool:
 def _stamp_of(books: Books) -> str:
     """Which state of the price file this user of this ledger has taken in."""
     status = books.settings.prices_file.stat()
-    return f"{books.state.ledger_id} {books.ledger.user_id} {status.st_mtime_ns} {status.st_size}"
+    return f"{books.state.ledger_id} {books.state.user_id} {status.st_mtime_ns} {status.st_size}"
 
 
 def _stamp_file(settings: Settings) -> Path:

@@ -111,7 +111,7 @@ def _compare(session_id: str, session: _Session, costs: dict[str, Decimal | None
 def line_counts_of(books: Books) -> Counter[str]:
     """How many lines without a call the transcripts held, by type, as far as they have been taken in."""
     counts: Counter[str] = Counter()
-    ledger_id, user_id = books.state.ledger_id, books.ledger.user_id
+    ledger_id, user_id = books.state.ledger_id, books.state.user_id
     with Checkpoints(books.settings.checkpoint_file, ledger_id=ledger_id, user_id=user_id) as checkpoints:
         for path in checkpoints.checkpoints():
             encoded = checkpoints.parser_state(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +26,6 @@ FORK_BYTES = 24 << 20
 # each save is a transaction on the disk, and a batch that is read once more does no harm
 SAVE_INTERVAL_S = 0.5
 PROGRESS_INTERVAL_S = 0.1
-RETRY_ATTEMPTS = 5
-RETRY_TIMEOUT_S = 30.0
 
 _encode_batch = msgspec.msgpack.encode
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
@@ -182,25 +179,8 @@ class _Intake:
     def _ingest(self, events: bytes) -> Receipt:
         try:
             return self._ledger.ingest_token_usage(events)
-        except (LedgerUnavailable, Busy):
-            return self._ingest_again(events)
-
-    def _ingest_again(self, events: bytes) -> Receipt:
-        # stamina takes 50 ms to import, and hardly an import needs it
-        import stamina
-
-        # it warns of each attempt, and without a handler a warning would go to the terminal
-        logging.getLogger("stamina").addHandler(logging.NullHandler())
-        attempts = stamina.retry_context(
-            on=(LedgerUnavailable, Busy), attempts=RETRY_ATTEMPTS - 1, timeout=RETRY_TIMEOUT_S
-        )
-        try:
-            for attempt in attempts:
-                with attempt:
-                    return self._ledger.ingest_token_usage(events)
         except (LedgerUnavailable, Busy) as error:
             raise self._lagging(error) from error
-        raise AssertionError("unreachable: the last attempt answers or raises")
 
     def _lagging(self, error: LedgerError) -> LedgerError:
         files = len(self._jobs) - self._files_read

@@ -57,7 +57,7 @@ def import_new(
         return ImportSummary(notices=("token tracking is switched off: no transcript was read",))
     state = state or ledger.ledger_state()
     found = discover(settings.claude_config_dirs) if paths is None else discover_paths(paths)
-    with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=ledger.user_id) as checkpoints:
+    with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=state.user_id) as checkpoints:
         if not checkpoints.agrees_with(state):
             # asked again, because another import may have come and gone since the first answer
             state = ledger.ledger_state()

@@ -3204,7 +3204,7 @@ comment on function tallystick.check_time_zone(text) is
   'Raises PT400 unless it is exactly a name of pg_timezone_names.';
 
 create function tallystick.ledger_state(p_user_id uuid)
-returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text)
+returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text, user_id uuid)
 language plpgsql
 stable
 security definer
@@ -3213,7 +3213,8 @@ as $$
 begin
   perform tallystick.check_caller(p_user_id);
   return query
-  select l.ledger_id, coalesce(a.receipt_count, 0), a.time_zone, (select max(m.name) from tallystick.migrations as m)
+  select l.ledger_id, coalesce(a.receipt_count, 0), a.time_zone, (select max(m.name) from tallystick.migrations as m),
+    p_user_id
   from tallystick.ledger as l
   left join public.token_usage_accounts as a on a.user_id = p_user_id;
 end
@@ -3223,7 +3224,7 @@ revoke all on function tallystick.ledger_state(uuid) from public, anon, authenti
 grant execute on function tallystick.ledger_state(uuid) to authenticated, service_role;
 
 create function public.ledger_state(p_user_id uuid default null)
-returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text)
+returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text, user_id uuid)
 language sql
 stable
 set search_path = ''

@@ -1,0 +1,133 @@
+"""What both HTTP roads share: one connection pool, arguments as JSON, rows from JSON, and what a status means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from tallystick.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    LedgerError,
+    LedgerUnavailable,
+    NotFound,
+    RateLimited,
+    TooMuch,
+    Unauthorized,
+)
+from tallystick.redaction import redacted_url
+from tallystick.road import JsonText
+
+Row = TypeVar("Row")
+
+CONNECT_TIMEOUT_S = 5.0
+# a statement of Supabase's REST may take 8 s, and a large batch must come up before it
+ANSWER_TIMEOUT_S = 60.0
+MAX_REASON_LENGTH = 200
+RETRY_AFTER_S = 60
+
+ERROR_BY_STATUS: dict[int, type[LedgerError]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    408: LedgerUnavailable,
+    409: Conflict,
+    413: TooMuch,
+    422: InvalidRequest,
+    429: RateLimited,
+    502: LedgerUnavailable,
+    503: Busy,
+    504: LedgerUnavailable,
+    520: LedgerUnavailable,
+}
+
+# an amount of money that comes as a number keeps its digits
+decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+class HttpPlace:
+    """An http(s) address that questions are put to; raises LedgerUnavailable where nobody answers."""
+
+    def __init__(self, url: str, *, headers: Mapping[str, str]) -> None:
+        self._url = url.rstrip("/")
+        self._client = httpx.Client(
+            headers={"User-Agent": "tallystick", **headers},
+            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(
+        self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: bytes | None = None
+    ) -> httpx.Response:
+        """The answer, whatever its status."""
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            return self._client.request(
+                method, self._url + path, params=list(query) or None, content=body, headers=headers
+            )
+        except httpx.InvalidURL as error:
+            raise LedgerUnavailable(f"cannot read the URL of the ledger: {error}", hint="Check it.") from None
+        except httpx.HTTPError as error:
+            raise LedgerUnavailable(
+                f"cannot reach the ledger at {redacted_url(self._url)}: {str(error) or type(error).__name__}",
+                hint="Check that the server runs and that the URL is right.",
+            ) from error
+
+
+def json_body(arguments: Mapping[str, object]) -> bytes:
+    """Named arguments as a JSON object; what is JSON already stands in it as it is."""
+    return msgspec.json.encode(
+        {
+            name: msgspec.Raw(value.encode()) if isinstance(value, JsonText) else value
+            for name, value in arguments.items()
+        }
+    )
+
+
+def rows_of(row_class: Callable[..., Row], objects: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """JSON objects as rows: dates, times and money from their texts, columns by their names."""
+    # every row class is a named tuple, which mypy cannot be told of a callable
+    fields: tuple[str, ...] = getattr(row_class, "_fields")  # noqa: B009
+    rows: list[Row] = msgspec.convert([[told[name] for name in fields] for told in objects], _list_of(row_class))
+    return rows
+
+
+def _list_of(row_class: Any) -> Any:
+    return list[row_class]
+
+
+def error_of_status(answer: httpx.Response, message: str, *, hint: str = "", constraint: str = "") -> LedgerError:
+    """The error that a status stands for where the answer names no code of its own."""
+    kind = ERROR_BY_STATUS.get(answer.status_code, LedgerError)
+    if kind is RateLimited:
+        after = answer.headers.get("Retry-After", "")
+        return RateLimited(
+            message,
+            hint=hint or "Wait for the next minute.",
+            constraint=constraint,
+            retry_after_s=int(after) if after.isdecimal() else RETRY_AFTER_S,
+        )
+    if kind is LedgerError and answer.status_code >= 500:
+        kind = LedgerUnavailable
+    return kind(message, hint=hint, constraint=constraint)
+
+
+def reason_of(answer: httpx.Response) -> str:
+    """One line about an answer that is not what was expected, as a proxy or another program would give it."""
+    text = " ".join(answer.text.split())[:MAX_REASON_LENGTH] if "json" in content_type(answer) else ""
+    return f"HTTP {answer.status_code} {answer.reason_phrase}" + (f": {text}" if text else "")
+
+
+def content_type(answer: httpx.Response) -> str:
+    """The media type of an answer, without its parameters."""
+    return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()

@@ -1,0 +1,136 @@
+"""The road to a Tallystick server: every function of `public` has its own address below /api/token-usage.
+
+The names are the functions' own without their prefix; what a function calls p_since is `since` in a query or a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import date
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from tallystick.errors import LedgerError, LedgerUnavailable, UnreadableBatch
+from tallystick.road import Arguments
+from tallystick.roads.http import HttpPlace, decode_json, error_of_status, json_body, reason_of, rows_of
+
+Row = TypeVar("Row")
+
+API_PREFIX = "/api/token-usage"
+
+
+class Address(NamedTuple):
+    """Where a function is: the member of the answer that holds its rows, and the argument that is the body itself."""
+
+    method: str
+    path: str
+    member: str = ""
+    body: str = ""
+
+
+ADDRESSES: dict[str, Address] = {
+    "ledger_state": Address("GET", "/state"),
+    "make_account": Address("POST", "/account"),
+    "set_time_zone": Address("PUT", "/time-zone"),
+    "ingest_token_usage": Address("POST", "/track", body="p_events"),
+    "upsert_token_usage": Address("POST", "/upsert"),
+    "add_token_prices": Address("POST", "/prices", body="p_prices"),
+    "correct_token_usage": Address("POST", "/corrections", body="p_corrections"),
+    "usage_daily": Address("GET", "/daily", "days"),
+    "usage_weekly": Address("GET", "/weekly", "weeks"),
+    "usage_monthly": Address("GET", "/monthly", "months"),
+    "usage_models": Address("GET", "/models", "models"),
+    "usage_projects": Address("GET", "/projects", "projects"),
+    "usage_sessions": Address("GET", "/sessions", "sessions"),
+    "usage_session": Address("GET", "/session/{p_session_id}", "events"),
+    "usage_blocks": Address("GET", "/blocks", "blocks"),
+    "usage_summary": Address("GET", "/summary"),
+    "usage_events": Address("POST", "/events", "events"),
+    "usage_rejects": Address("GET", "/rejects", "rejects"),
+    "verify_token_usage": Address("GET", "/verify", "checks"),
+    "ledger_digest": Address("GET", "/digest", "digest"),
+    "rerate_token_usage": Address("POST", "/rerate"),
+    "forget_token_usage": Address("POST", "/forget"),
+    "create_api_key": Address("POST", "/keys", "key_id"),
+    "api_keys": Address("GET", "/keys", "keys"),
+    "revoke_api_key": Address("DELETE", "/keys/{p_key}", "key_id"),
+}
+# a list is asked for by the name of one
+QUERY_NAMES = {"sources": "source", "projects": "project", "models": "model", "sessions": "session"}
+
+
+class ServerRoad:
+    """The ledger behind a Tallystick server (`tally serve`)."""
+
+    def __init__(self, url: str, *, key: str) -> None:
+        self._place = HttpPlace(
+            url.rstrip("/").removesuffix(API_PREFIX) + API_PREFIX, headers={"Authorization": f"Bearer {key}"}
+        )
+
+    def close(self) -> None:
+        self._place.close()
+
+    def moment(self) -> AbstractContextManager[None]:
+        """Nothing: each page is of its own moment."""
+        return nullcontext()
+
+    def call(self, function: str, arguments: Arguments) -> Any:
+        """The value that a function answers."""
+        address = ADDRESSES.get(function)
+        if address is None:
+            raise LedgerError(f"{function} is not done over HTTP", hint="Connect to the database itself.")
+        given = {name: value for name, value in arguments.items() if value is not None}
+        path = address.path.format_map({name: quote(str(value), safe="") for name, value in given.items()})
+        given = {name: value for name, value in given.items() if f"{{{name}}}" not in address.path}
+        body = given.pop(address.body, None) if address.body else None
+        if body is not None or address.method in ("GET", "DELETE"):
+            query = [pair for name, value in given.items() for pair in _query(name, value)]
+            answer = self._place.ask(
+                address.method, path, query=query, body=str(body).encode() if body is not None else None
+            )
+        else:
+            members = {name.removeprefix("p_"): value for name, value in given.items()}
+            user = members.pop("user_id", None)
+            answer = self._place.ask(
+                address.method, path, query=[("user_id", str(user))] if user else [], body=json_body(members)
+            )
+        told = _told(answer)
+        return told[address.member] if address.member else told
+
+    def call_rows(self, row_class: Callable[..., Row], function: str, arguments: Arguments) -> list[Row]:
+        """The rows that a function answers."""
+        found = self.call(function, arguments)
+        return rows_of(row_class, found if isinstance(found, list) else [found])
+
+
+def _query(name: str, value: object) -> list[tuple[str, str]]:
+    name = name.removeprefix("p_")
+    if isinstance(value, list):
+        return [(QUERY_NAMES[name], str(one)) for one in value]
+    if isinstance(value, date):
+        return [(name, value.isoformat())]
+    return [(name, str(value))]
+
+
+def _told(answer: httpx.Response) -> Any:
+    try:
+        told = decode_json(answer.content) if answer.content else {}
+    except msgspec.DecodeError:
+        told = None
+    if answer.is_success and isinstance(told, Mapping):
+        return told
+    if isinstance(told, Mapping) and "detail" in told:
+        constraint = str(told.get("constraint") or "")
+        message, hint = str(told["detail"]), str(told.get("hint") or "")
+        if constraint == "batch_is_readable":
+            raise UnreadableBatch(message, hint=hint)
+        raise error_of_status(answer, message, hint=hint, constraint=constraint)
+    if answer.is_success:
+        raise LedgerUnavailable(
+            f"the answer is not a Tallystick server's: {reason_of(answer)}", hint="Check the URL of the server."
+        )
+    raise error_of_status(answer, reason_of(answer), hint="Check the URL of the server, and its key.")

@@ -1,0 +1,112 @@
+"""The road over Supabase's REST (PostgREST): every function of `public` is POST /rest/v1/rpc/FUNCTION.
+
+A key of the new kind (sb_...) goes into the header `apikey` alone: Supabase refuses it as a bearer token. The bearer
+token is the signed-in user's, who then outranks the key. A key of the old kind is a token itself and goes into both.
+Retrying is the Ledger's; which answers may be retried, PostgREST's codes and SQLSTATEs say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from tallystick.errors import (
+    Forbidden,
+    LedgerError,
+    LedgerNotInstalled,
+    LedgerUnavailable,
+    Unauthorized,
+    UnreadableBatch,
+)
+from tallystick.road import Arguments
+from tallystick.roads.http import HttpPlace, content_type, decode_json, error_of_status, json_body, reason_of, rows_of
+from tallystick.sqlstates import error_of
+
+Row = TypeVar("Row")
+
+# what PostgREST says of itself: https://docs.postgrest.org/en/stable/references/errors.html
+ERROR_BY_CODE: dict[str, type[LedgerError]] = {
+    "PGRST000": LedgerUnavailable,  # cannot connect to the database
+    "PGRST001": LedgerUnavailable,
+    "PGRST002": LedgerUnavailable,  # still reading the schema
+    "PGRST003": LedgerUnavailable,  # no connection became free in time
+    "PGRST102": UnreadableBatch,  # the body is no JSON
+    "PGRST106": LedgerNotInstalled,  # the schema is not exposed
+    "PGRST202": LedgerNotInstalled,  # no such function
+    "PGRST301": Unauthorized,
+    "PGRST302": Unauthorized,
+    "PGRST303": Unauthorized,  # the token has expired
+}
+HINT_BY_CODE = {
+    "PGRST106": "Expose the schema public in the project's API settings.",
+    "PGRST202": "Push the migrations that `tally db export` writes; docs/supabase.md shows how.",
+    "PGRST301": "Check the key and the token.",
+    "PGRST303": "Sign in again.",
+}
+KEY_HINT = "Check the key: sb_secret_... for the service, or sb_publishable_... with a user's token."
+
+
+class SupabaseRoad:
+    """The ledger of a Supabase project."""
+
+    def __init__(self, url: str, *, key: str, token: str = "") -> None:
+        headers = {"apikey": key}
+        bearer = token or ("" if key.startswith("sb_") else key)
+        if bearer:
+            headers["Authorization"] = f"Bearer {bearer}"
+        self._place = HttpPlace(url.rstrip("/").removesuffix("/rest/v1") + "/rest/v1", headers=headers)
+
+    def close(self) -> None:
+        self._place.close()
+
+    def moment(self) -> AbstractContextManager[None]:
+        """Nothing: each page is of its own moment."""
+        return nullcontext()
+
+    def call(self, function: str, arguments: Arguments) -> Any:
+        """The value that a function answers, None where it answers nothing."""
+        answer = self._place.ask("POST", f"/rpc/{function}", body=json_body(arguments))
+        if not answer.is_success:
+            raise _refusal(answer)
+        if not answer.content:
+            return None
+        try:
+            return decode_json(answer.content)
+        except msgspec.DecodeError:
+            raise LedgerUnavailable(
+                f"the answer is not Supabase's: {reason_of(answer)}", hint="Check the URL of the project."
+            ) from None
+
+    def call_rows(self, row_class: Callable[..., Row], function: str, arguments: Arguments) -> list[Row]:
+        """The rows that a function answers."""
+        found = self.call(function, arguments)
+        return rows_of(row_class, found if isinstance(found, list) else [found])
+
+
+def _refusal(answer: httpx.Response) -> LedgerError:
+    told = _members(answer)
+    code, message = str(told.get("code") or ""), str(told.get("message") or "")
+    if not message:
+        hint = KEY_HINT if answer.status_code in (401, 403) else "Check the URL of the project."
+        return error_of_status(answer, reason_of(answer), hint=hint)
+    if code in ERROR_BY_CODE:
+        return ERROR_BY_CODE[code](message, hint=HINT_BY_CODE.get(code, ""))
+    if code == "42501":
+        return Forbidden(message, hint=KEY_HINT)
+    if len(code) == 5 and not code.startswith("PGRST"):
+        return error_of(code, message, hint=str(told.get("hint") or ""))
+    return error_of_status(answer, message, hint=str(told.get("hint") or ""))
+
+
+def _members(answer: httpx.Response) -> dict[str, Any]:
+    if content_type(answer) != "application/json":
+        return {}
+    try:
+        told = decode_json(answer.content)
+    except msgspec.DecodeError:
+        return {}
+    return told if isinstance(told, dict) else {}

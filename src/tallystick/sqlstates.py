@@ -1,0 +1,65 @@
+"""What a SQLSTATE means to us: which error, and what to do where Postgres itself says what is wrong and no more.
+
+The codes are the same on every road: over SQL they come from the server, over Supabase's REST in the answer's `code`.
+"""
+
+from __future__ import annotations
+
+from tallystick.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    LedgerError,
+    LedgerNotInstalled,
+    LedgerUnavailable,
+    NotFound,
+    TooMuch,
+    Unauthorized,
+    UnreadableBatch,
+)
+
+# The code that a function of ours raises is the HTTP status; the rest are Postgres' own.
+ERROR_BY_SQLSTATE: dict[str, type[LedgerError]] = {
+    "PT400": InvalidRequest,
+    "PT401": Unauthorized,
+    "PT403": Forbidden,
+    "PT404": NotFound,
+    "PT409": Conflict,
+    "PT413": TooMuch,
+    "PT503": Busy,
+    "22P02": UnreadableBatch,  # not JSON, or a surrogate without its other half
+    "22P05": UnreadableBatch,  # \u0000
+    "22003": UnreadableBatch,  # a number beyond numeric
+    "22021": UnreadableBatch,  # bytes that are no text
+    "54001": UnreadableBatch,  # nested too deeply
+    "42501": Forbidden,
+    "55P03": Busy,
+    "40P01": Busy,
+    "40001": Busy,
+    "57014": TooMuch,  # statement timeout
+    "25006": LedgerUnavailable,  # a standby, until it is made the primary
+    "42883": LedgerNotInstalled,
+    "3F000": LedgerNotInstalled,
+    "42P01": LedgerNotInstalled,
+}
+# The server is going, coming or full: it may answer in a moment.
+PASSING_CLASSES = ("08", "53", "57P")
+HINT_BY_ERROR: dict[type[LedgerError], str] = {
+    Busy: "Try again in a moment.",
+    TooMuch: "Ask for less at a time.",
+    Forbidden: "Connect as the owner of the ledger, or as a login that is a member of service_role.",
+}
+NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
+
+
+def error_of(state: str, message: str, *, hint: str = "", constraint: str = "") -> LedgerError:
+    """The error of ours that a SQLSTATE stands for, with what the server said about it."""
+    if state.startswith(PASSING_CLASSES):
+        return LedgerUnavailable(
+            f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."
+        )
+    kind = ERROR_BY_SQLSTATE.get(state, LedgerError)
+    if kind is LedgerNotInstalled:
+        return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)
+    return kind(message, hint=hint or HINT_BY_ERROR.get(kind, ""), constraint=constraint)
