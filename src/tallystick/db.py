@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.types.string import TextLoader
 
-from tallystick.errors import LedgerError, LedgerNotInstalled, LedgerUnavailable, UnreadableBatch
+from tallystick.errors import ConfigError, LedgerError, LedgerNotInstalled, LedgerUnavailable, UnreadableBatch
 from tallystick.redaction import redacted_url, without_passwords
 from tallystick.road import SERVICE, Arguments, Caller
 from tallystick.sqlstates import NOT_INSTALLED_HINT, error_of
@@ -150,7 +150,12 @@ def _call_of(function: str, parameters: tuple[str, ...]) -> bytes:
 
 
 def open_connection(url: str) -> psycopg.Connection[Any]:
-    """A new connection; raises LedgerUnavailable, whose text holds no password."""
+    """A new connection; raises LedgerUnavailable, whose text holds no password, and ConfigError for what is no URL."""
+    if url.startswith(("http://", "https://")):
+        raise ConfigError(
+            "this needs the database itself, and the settings name an http address",
+            hint="Name the database with --database postgresql://user@host:5432/database.",
+        )
     try:
         connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, **CONNECTION_SETTINGS)
     except psycopg.ProgrammingError:

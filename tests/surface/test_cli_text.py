@@ -26,15 +26,16 @@ from tallystick.cli.cells import (
     wrapped,
 )
 from tallystick.cli.lookups import find_project
-from tallystick.cli.options import Last, parse_day, parse_last, since_of
+from tallystick.cli.options import parse_day, parse_last
+from tallystick.ranges import Last, since_of
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look, render_table
 from tallystick.cli.report_notes import title_over
 from tallystick.cli.report_tables import duration
 from tallystick.cli.sample import write_sample
 from tallystick.cli.terminal import COLOUR, PLAIN, Terminal, one_line
-from tallystick.cli.totals import add_exactly, add_up
 from tallystick.errors import InvalidRequest, NotFound
 from tallystick.model import UsageFilter, UsageRow
+from tallystick.totals import add_exactly, add_up
 
 
 def usage_row(*, cost_usd: Decimal | None, unpriced_message_count: int = 0) -> UsageRow:

@@ -35,14 +35,6 @@ def dollars(cost_usd: Decimal | None) -> str:
     return f"${cost_usd.quantize(_LEAST_SHOWN, rounding=ROUND_HALF_UP):f}"
 
 
-def exact(amount: Decimal) -> str:
-    """Every digit and none too many: 0.0300 -> 0.03, never with an exponent."""
-    text = format(amount, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
-
-
 def label(text: str | None) -> str:
     """A label that cannot move the cursor or break the line; what is unknown says so."""
     if text is None:

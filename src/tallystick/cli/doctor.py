@@ -20,13 +20,13 @@ from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.reconcile import Reconciled, line_counts_of, reconcile
 from tallystick.cli.render import Column, Kind, Line, render_table
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
-from tallystick.cli.totals import add_up
 from tallystick.collector.discover import Discovery, discover
 from tallystick.config import Settings
 from tallystick.embedded import EmbeddedServer
 from tallystick.model import RejectRow, UsageFilter, UsageRow
 from tallystick.redaction import redacted_url
 from tallystick.sources.claude_code import KNOWN_LINE_TYPES
+from tallystick.totals import add_up
 
 MOST_LISTED = 10
 CENT = Decimal("0.005")

@@ -6,32 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
 
-from tallystick.cli.cells import exact
-from tallystick.cli.totals import ReportRow, Totals
-
-Plain = None | bool | int | str | list["Plain"] | dict[str, "Plain"]
-
-
-def plain(value: object) -> Plain:
-    """A member as JSON has it: costs as exact decimal strings, days as YYYY-MM-DD, times in UTC."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Decimal):
-        return exact(value)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    assert isinstance(value, list), value
-    return [plain(item) for item in value]
-
-
-def plain_row(row: ReportRow | Totals) -> dict[str, Plain]:
-    """A row by the names of its columns."""
-    return {name: plain(value) for name, value in row._asdict().items()}
+from tallystick.reports import Plain, plain_row
+from tallystick.totals import ReportRow
 
 
 def json_text(document: dict[str, Plain], *, is_ascii: bool) -> str:

@@ -21,10 +21,10 @@ from tallystick.cli.options import CommonOptions, ReportOptions, common_options
 from tallystick.cli.reports import DAILY, print_report
 from tallystick.cli.sample import write_sample
 from tallystick.cli.terminal import look_at_output, write_lines
-from tallystick.cli.zones import find_zone, today_in
 from tallystick.collector.discover import Discovery, discover
 from tallystick.config import Settings, load_settings
 from tallystick.embedded import EmbeddedServer
+from tallystick.zones import find_zone, today_in
 
 
 @click.command("first-run", hidden=True)

@@ -15,9 +15,9 @@ from tallystick.cli.import_new import forget_own_prices_stamp, take_in_own_price
 from tallystick.cli.lookups import find_projects
 from tallystick.cli.options import CommonOptions, check_range, common_options, parse_day
 from tallystick.cli.terminal import look_at_output, write_lines
-from tallystick.cli.totals import add_exactly
 from tallystick.errors import Conflict
 from tallystick.model import ForgetReceipt, LedgerCheck, RerateReceipt, UsageFilter
+from tallystick.totals import add_exactly
 
 EXIT_BAD = 1
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import click
 
-from tallystick.errors import ConfigError
-
-WEEK_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-BREAKDOWNS = ("model", "project", "source", "session")
+from tallystick.errors import ConfigError, InvalidRequest
+from tallystick.ranges import BREAKDOWNS, WEEK_DAYS, Last, read_last
 
 Command = Callable[..., int | None]
 
@@ -25,13 +23,6 @@ class CommonOptions:
     def __init__(self) -> None:
         self.database_url: str | None = None
         self.verbose = False
-
-
-class Last(NamedTuple):
-    """`--last 4w`: how many of which unit."""
-
-    number: int
-    unit: str
 
 
 class ReportOptions(NamedTuple):
@@ -63,10 +54,10 @@ def parse_day(text: str) -> date:
 
 def parse_last(text: str) -> Last:
     """A number of days, weeks or months: 7d, 4w, 3m."""
-    match = re.fullmatch(r"(\d{1,4})([dwm])", text.lower(), re.ASCII)
-    if match is None or int(match[1]) == 0:
-        raise click.BadParameter(f"{text!r} is no number of days, weeks or months; write 7d, 4w or 3m.")
-    return Last(int(match[1]), match[2])
+    try:
+        return read_last(text)
+    except InvalidRequest as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from error
 
 
 def parse_week_day(text: str) -> int:
@@ -76,40 +67,10 @@ def parse_week_day(text: str) -> int:
     return WEEK_DAYS.index(text.lower()) + 1
 
 
-def since_of(last: Last, *, today: date, period: str, week_start: int) -> date:
-    """The first day of `--last`, whose last day is today.
-
-    Whole weeks in the report by week, whole months in the one by month: this one and those before it.
-    """
-    if last.unit == "m":
-        return _months_before(today.replace(day=1), last.number - 1) if period == "month" else _month_span(today, last)
-    days = last.number * 7 if last.unit == "w" else last.number
-    if last.unit == "w" and period == "week":
-        week_day = (today.isoweekday() - week_start) % 7
-        return _days_before(today, week_day + days - 7)
-    return _days_before(today, days - 1)
-
-
-def _month_span(today: date, last: Last) -> date:
-    """The day after the same day `count` months ago: of 30 November, one month began on 31 October."""
-    month = _months_before(today.replace(day=1), last.number)
-    following = _months_before(month, -1)
-    return min(month + timedelta(days=today.day), following)
-
-
-def _months_before(first_of_month: date, count: int) -> date:
-    months = first_of_month.year * 12 + first_of_month.month - 1 - count
-    return date.min if months < 12 else date(months // 12, months % 12 + 1, 1)
-
-
-def _days_before(day: date, count: int) -> date:
-    return date.min if day.toordinal() <= count else day - timedelta(days=count)
-
-
 def parse_zone(name: str) -> str:
     """A time zone that this machine knows."""
     # zones take a while to import, and hardly a command is asked for one
-    from tallystick.cli.zones import find_zone
+    from tallystick.zones import find_zone
 
     try:
         find_zone(name)
@@ -135,8 +96,11 @@ def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> No
 def _remember_database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is None:
         return
-    if not value.startswith(("postgres://", "postgresql://")):
-        raise click.BadParameter("that is no URL of Postgres; write postgresql://user@host:5432/database.")
+    if not value.startswith(("postgres://", "postgresql://", "http://", "https://")):
+        raise click.BadParameter(
+            "that is no URL of a ledger; write postgresql://user@host:5432/database, or the https:// address of a "
+            "Supabase project or of a Tallystick server."
+        )
     ctx.ensure_object(CommonOptions).database_url = value
 
 
@@ -146,7 +110,7 @@ _COMMON_OPTIONS = (
         metavar="URL",
         expose_value=False,
         callback=_remember_database,
-        help="Use this Postgres, not the embedded one (or set TALLYSTICK_DATABASE_URL).",
+        help="Use the ledger at this address: a Postgres, a Supabase project or a Tallystick server.",
     ),
     click.option(
         "--verbose",

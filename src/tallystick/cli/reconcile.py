@@ -10,11 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from tallystick.cli.books import Books
-from tallystick.cli.totals import add_exactly
 from tallystick.collector.checkpoint import Checkpoints
 from tallystick.collector.discover import TranscriptFile
 from tallystick.collector.parse import parse_files
 from tallystick.sources.claude_code import Parsed, ParserState
+from tallystick.totals import add_exactly
 
 
 class Reconciled(NamedTuple):

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from tallystick.cli.cells import grouped, label, wrapped
 from tallystick.cli.options import ReportOptions
 from tallystick.cli.report_tables import PARTLY_UNPRICED
 from tallystick.cli.terminal import Palette, Terminal
 from tallystick.model import UsageFilter
+from tallystick.reports import Unpriced
 
 MOST_UNPRICED = 10
-
-
-class Unpriced(NamedTuple):
-    """A model without a price, and how many messages it has in the range of the report."""
-
-    model: str | None
-    unpriced_message_count: int
 
 
 def title_over(title: str, usage: UsageFilter, *, terminal: Terminal) -> list[str]:

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from tallystick.cli.cells import dollars, grouped, label, moment, short_ids, short_models, short_paths
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look
-from tallystick.cli.totals import ReportRow, Totals, add_up
 from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageRow
+from tallystick.totals import ReportRow, Totals, add_up
 
 Row = TypeVar("Row", bound=UsageRow | SessionRow | BlockRow)
 

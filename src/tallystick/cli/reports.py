@@ -9,12 +9,12 @@ from typing import Generic, NamedTuple, TypeVar
 import click
 
 from tallystick.cli.books import Books, open_books
-from tallystick.cli.export import Plain, csv_text, json_text, plain, plain_row
+from tallystick.cli.export import csv_text, json_text
 from tallystick.cli.import_new import take_in_what_is_new
 from tallystick.cli.lookups import find_models, find_projects
-from tallystick.cli.options import CommonOptions, ReportOptions, parse_text, report_options, since_of
+from tallystick.cli.options import CommonOptions, ReportOptions, parse_text, report_options
 from tallystick.cli.render import render_table
-from tallystick.cli.report_notes import Unpriced, empty_lines, notes_under, title_over
+from tallystick.cli.report_notes import empty_lines, notes_under, title_over
 from tallystick.cli.report_tables import (
     Shape,
     Sheet,
@@ -28,10 +28,12 @@ from tallystick.cli.report_tables import (
     week_sheet,
 )
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
-from tallystick.cli.totals import ReportRow, Totals, add_up
-from tallystick.cli.zones import find_zone, today_in
 from tallystick.ledger import Ledger
 from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageFilter, UsageRow
+from tallystick.ranges import since_of
+from tallystick.reports import Unpriced, report_document, unpriced_models
+from tallystick.totals import ReportRow, Totals, add_up
+from tallystick.zones import find_zone, today_in
 
 Row = TypeVar("Row", bound=ReportRow)
 
@@ -72,15 +74,16 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
     answer = Answer(
         rows=rows,
         totals=totals,
-        unpriced=_unpriced_models(books.ledger, usage, rows) if totals.unpriced_message_count else [],
+        unpriced=unpriced_models(books.ledger, usage, rows) if totals.unpriced_message_count else [],
         usage=usage,
         is_ledger_empty=not rows and not books.ledger.usage_models(UsageFilter()),
     )
     terminal = look_at_output()
     if options.as_json:
-        write_lines(
-            [json_text(_document(report, answer, options), is_ascii=not terminal.has_unicode)], terminal=terminal
+        document = report_document(
+            report.list_name, rows, totals=totals, unpriced=answer.unpriced, usage=usage, by=options.by
         )
+        write_lines([json_text(document, is_ascii=not terminal.has_unicode)], terminal=terminal)
     elif options.as_csv:
         write_lines([csv_text(report.columns, rows)], terminal=terminal)
     else:
@@ -122,32 +125,6 @@ def fitting_events(rows: Sequence[SessionEventRow], usage: UsageFilter) -> list[
         )
 
     return [row for row in rows if fits(row)]
-
-
-def _unpriced_models(ledger: Ledger, usage: UsageFilter, rows: Sequence[ReportRow]) -> list[Unpriced]:
-    """The models behind the unpriced messages, most messages first."""
-    if rows and isinstance(rows[0], SessionEventRow):
-        counts: dict[str | None, int] = {}
-        for row in rows:
-            assert isinstance(row, SessionEventRow)
-            counts[row.model] = counts.get(row.model, 0) + row.unpriced_message_count
-    else:
-        counts = {row.model: row.unpriced_message_count for row in ledger.usage_models(usage)}
-    unpriced = [Unpriced(model, count) for model, count in counts.items() if count]
-    return sorted(unpriced, key=lambda one: (-one.unpriced_message_count, one.model or ""))
-
-
-def _document(report: Report[Row], answer: Answer, options: ReportOptions) -> dict[str, Plain]:
-    return {
-        report.list_name: [plain_row(row) for row in answer.rows],
-        "totals": plain_row(answer.totals),
-        "unpriced_models": [
-            {"model": one.model, "unpriced_message_count": one.unpriced_message_count} for one in answer.unpriced
-        ],
-        "range": {"since": plain(answer.usage.since), "until": plain(answer.usage.until)},
-        "time_zone": answer.usage.time_zone,
-        "by": options.by,
-    }
 
 
 def _table_lines(
