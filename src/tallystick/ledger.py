@@ -67,9 +67,8 @@ class Ledger:
 
     def only_account(self) -> str | None:
         """The user id of the only account of this ledger, None where there is none or more than one."""
-        with self._database.transaction():
-            accounts = self._database.rows(str, "select user_id from public.token_usage_accounts limit 2")
-        return accounts[0] if len(accounts) == 1 else None
+        user_id: str | None = self._value("select public.only_account()", [])
+        return user_id
 
     def make_account(self, *, time_zone: str) -> None:
         """Make this user's account, in a zone; does nothing where it stands."""
@@ -141,6 +140,13 @@ class Ledger:
         query: LiteralString = "select * from public.usage_projects(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         return self._periods(query, usage, by)
 
+    def usage_summary(self, usage: UsageFilter) -> UsageRow:
+        """All of it in one row: zeros where there is nothing, and a session counts once whatever its days."""
+        query: LiteralString = "select * from public.usage_summary(%s, %s, %s, %s, %s, %s, %s, %s)"
+        with self._database.transaction():
+            (row,) = self._database.rows(UsageRow, query, [self.user_id, *usage])
+        return row
+
     def usage_sessions(self, usage: UsageFilter, *, by: str | None = None) -> list[SessionRow]:
         return self._pages(
             SessionRow,
@@ -197,12 +203,8 @@ class Ledger:
 
     def rejects(self) -> list[RejectRow]:
         """How many records could not be counted, by source and reason."""
-        query: LiteralString = (
-            "select source, reason, count(*), min(first_seen_at), max(last_seen_at), min(position) "
-            "from public.token_usage_rejects where user_id = %s group by source, reason order by 1, 2"
-        )
         with self._database.transaction():
-            return self._database.rows(RejectRow, query, [self.user_id])
+            return self._database.rows(RejectRow, "select * from public.usage_rejects(%s)", [self.user_id])
 
     # -- upkeep
 

@@ -208,10 +208,17 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_blocks", {}),
     ("usage_blocks", {"p_since": "2026-06-14", "p_until": "2026-06-14"}),
     ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(120)]}),
+    ("usage_summary", {}),
+    ("usage_summary", {"p_models": ["model-a"], "p_since": "2026-06-11"}),
+    ("usage_summary", {"p_time_zone": "Asia/Tokyo"}),
+    ("usage_rejects", {}),
     ("ledger_state", {}),
     ("verify_token_usage", {}),
     ("ledger_digest", {}),
 ]
+
+# what is about the whole ledger and takes no user; for the service role alone
+OF_THE_LEDGER = {"only_account", "renew_ledger_id"}
 
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("authenticated", "make_account", {"p_time_zone": "UTC"}),

@@ -65,6 +65,9 @@ def test_what_goes_in_comes_out(ledger: Ledger) -> None:
     assert (day.input_tokens, day.output_tokens, day.unpriced_message_count) == (2000, 200, 1)
     assert day.cost_usd == cost
     assert isinstance(day.cost_usd, Decimal)
+    assert ledger.usage_summary(EVERYTHING) == day._replace(period_start=None)
+    nothing = ledger.usage_summary(UsageFilter(sources=["nobody"]))
+    assert (nothing.event_count, nothing.session_count, nothing.cost_usd) == (0, 0, Decimal(0))
     assert ledger.usage_events([key_of(2), key_of(1), key_of(3)]) == [
         EventCostRow(key_of(1), "session-1", "claude-opus-4-8", cost),
         EventCostRow(key_of(2), "session-2", "nobody-knows", None),

@@ -2489,7 +2489,8 @@ as $$
 $$;
 comment on function tallystick.cost_text is 'A sum of costs on its way out; null where nothing is priced.';
 revoke all on function tallystick.cost_text from public, anon, authenticated;
--- Reports by day, week, month, model and project: five entry functions and the one body that they share.
+-- Reports by day, week, month, model and project, and the sum of everything: six entry functions and the one body that
+-- they share.
 
 create type public.usage_row as (
   period_start date,
@@ -2510,7 +2511,8 @@ create type public.usage_row as (
   cost_usd text
 );
 comment on type public.usage_row is
-  'One line of a report by day, week, month, model or project; a label is null where unknown or not broken down by.';
+  'One line of a report by day, week, month, model or project, or their sum; a label is null where unknown or not '
+  'broken down by.';
 
 -- The daily report without filter or breakdown is what everybody looks at first, so it has a read of its own: one row
 -- of token_usage_daily per day, at a fifth of what planning the other would cost.
@@ -2599,7 +2601,7 @@ begin
 end
 $$;
 comment on function tallystick.usage_report is
-  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models and usage_projects.';
+  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models, usage_projects and usage_summary.';
 revoke all on function tallystick.usage_report from public, anon, authenticated;
 grant execute on function tallystick.usage_report to authenticated, service_role;
 
@@ -2704,6 +2706,33 @@ $$;
 comment on function public.usage_projects is 'Usage by project.';
 revoke all on function public.usage_projects from public, anon, authenticated;
 grant execute on function public.usage_projects to authenticated, service_role;
+
+-- Where nothing was used the cost is 0 and not null: null says that something was, and nothing of it is priced.
+create function public.usage_summary(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null
+)
+returns public.usage_row
+language sql
+stable
+set search_path = ''
+as $$
+  select null::date, null::text, null::text, null::text, null::text, coalesce(r.session_count, 0),
+    coalesce(r.event_count, 0), coalesce(r.message_count, 0), coalesce(r.unpriced_message_count, 0),
+    coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
+    coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
+    case when r.event_count is null then '0' else r.cost_usd end
+  from (select) as one
+  left join tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), null, 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, null, null, 1
+  ) as r on true
+$$;
+comment on function public.usage_summary is
+  'The sum of all usage in a range, as one row: zeros where there is none; a session counts once whatever its days.';
+revoke all on function public.usage_summary from public, anon, authenticated;
+grant execute on function public.usage_summary to authenticated, service_role;
 -- Reports of sessions, of one session's calls, and of calls by their keys.
 
 create type public.usage_session_row as (
@@ -3182,6 +3211,52 @@ comment on function public.usage_blocks is
   'Usage by five-hour block, oldest first, with the gaps between them; models leaves unknown ones out.';
 revoke all on function public.usage_blocks from public, anon, authenticated;
 grant execute on function public.usage_blocks to authenticated, service_role;
+-- What could not be counted, in few lines.
+
+create type public.usage_reject_row as (
+  source text,
+  reason text,
+  record_count bigint,
+  first_seen_at timestamptz,
+  last_seen_at timestamptz,
+  position text
+);
+comment on type public.usage_reject_row is
+  'How many records of a source could not be counted for one reason, and where one of them stands.';
+
+create function tallystick.usage_rejects(p_user_id uuid)
+returns setof public.usage_reject_row
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  perform tallystick.check_caller(p_user_id);
+  return query
+  select r.source::text, r.reason::text, count(*), min(r.first_seen_at), max(r.last_seen_at), min(r.position)::text
+  from public.token_usage_rejects as r
+  where r.user_id = p_user_id
+  group by r.source, r.reason
+  order by r.source, r.reason;
+end
+$$;
+comment on function tallystick.usage_rejects is 'Body of public.usage_rejects.';
+revoke all on function tallystick.usage_rejects from public, anon, authenticated;
+grant execute on function tallystick.usage_rejects to authenticated, service_role;
+
+create function public.usage_rejects(p_user_id uuid default null)
+returns setof public.usage_reject_row
+language sql
+stable
+set search_path = ''
+as $$
+  select r.* from tallystick.usage_rejects(coalesce(p_user_id, auth.uid())) as r
+$$;
+comment on function public.usage_rejects is
+  'The records that could not be counted: how many by source and reason, since when, and where one of them stands.';
+revoke all on function public.usage_rejects from public, anon, authenticated;
+grant execute on function public.usage_rejects to authenticated, service_role;
 -- A user's account and what is done to whole books: making it, moving it to another time zone, pricing it again,
 -- correcting and forgetting, and proving that every total is right.
 
@@ -3265,6 +3340,38 @@ comment on function public.renew_ledger_id() is
   'Gives the ledger a new identity, as after a restore, so that every checkpoint made with the old one is void.';
 revoke all on function public.renew_ledger_id() from public, anon, authenticated;
 grant execute on function public.renew_ledger_id() to service_role;
+
+create function tallystick.only_account()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  perform tallystick.check_service_caller();
+  return (
+    select case when count(*) = 1 then (array_agg(a.user_id))[1] end
+    from (select o.user_id from public.token_usage_accounts as o limit 2) as a
+  );
+end
+$$;
+comment on function tallystick.only_account() is 'Body of public.only_account.';
+revoke all on function tallystick.only_account() from public, anon, authenticated;
+grant execute on function tallystick.only_account() to service_role;
+
+create function public.only_account()
+returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+  select tallystick.only_account()
+$$;
+comment on function public.only_account() is
+  'The user of the only account of this ledger; null where there is none or more than one.';
+revoke all on function public.only_account() from public, anon, authenticated;
+grant execute on function public.only_account() to service_role;
 
 create function tallystick.make_account(p_user_id uuid, p_time_zone text)
 returns void

@@ -82,6 +82,38 @@ comment on function public.renew_ledger_id() is
 revoke all on function public.renew_ledger_id() from public, anon, authenticated;
 grant execute on function public.renew_ledger_id() to service_role;
 
+create function tallystick.only_account()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  perform tallystick.check_service_caller();
+  return (
+    select case when count(*) = 1 then (array_agg(a.user_id))[1] end
+    from (select o.user_id from public.token_usage_accounts as o limit 2) as a
+  );
+end
+$$;
+comment on function tallystick.only_account() is 'Body of public.only_account.';
+revoke all on function tallystick.only_account() from public, anon, authenticated;
+grant execute on function tallystick.only_account() to service_role;
+
+create function public.only_account()
+returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+  select tallystick.only_account()
+$$;
+comment on function public.only_account() is
+  'The user of the only account of this ledger; null where there is none or more than one.';
+revoke all on function public.only_account() from public, anon, authenticated;
+grant execute on function public.only_account() to service_role;
+
 create function tallystick.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
