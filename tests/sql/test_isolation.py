@@ -16,6 +16,7 @@ from tests.sql.two_users import (
     BOB,
     CALLERS,
     OF_THE_LEDGER,
+    OF_THE_SERVICE,
     REPORTS,
     WRITES,
     Db,
@@ -100,7 +101,7 @@ def refusal(db: Db, function: Function, user_id: str | None) -> tuple[Any, ...] 
 
 def assert_refused(db: Db, function: Function) -> None:
     """Alice is refused whether or not there is a Bob, as the function is granted and also were it granted to all."""
-    rule = "caller_is_the_user" if function.takes_user else "caller_is_service"
+    rule = "caller_is_service" if function.name in OF_THE_SERVICE else "caller_is_the_user"
     with undone(db):
         for grant in (False, True):
             if grant:
@@ -187,9 +188,9 @@ def test_a_user_without_claims_reads_nothing(books: Db) -> None:
         assert row == (0,), table
 
 
-def test_what_is_not_of_a_user_is_for_the_owner_alone(books: Db) -> None:
+def test_what_is_not_for_users_to_read_is_for_the_owner_alone(books: Db) -> None:
     private = set(tables(books)) - set(tables_of_users(books))
-    assert private == {"tallystick.ledger", "tallystick.migrations"}
+    assert private == {f"tallystick.{name}" for name in ("ledger", "migrations", "api_keys", "request_windows")}
     for role in ROLES:
         act_as(books, role, ALICE)
         for table in private:
@@ -199,9 +200,9 @@ def test_what_is_not_of_a_user_is_for_the_owner_alone(books: Db) -> None:
 
 
 def test_the_service_role_reads_everybodys_rows(books: Db) -> None:
-    stored = {user_id: rows_of(books, user_id) for user_id in (ALICE, BOB)}
+    stored = [rows_of(books, user_id, with_keys=False) for user_id in (ALICE, BOB)]
     act_as(books, "service_role")
-    assert {user_id: rows_of(books, user_id) for user_id in (ALICE, BOB)} == stored
+    assert [rows_of(books, user_id, with_keys=False) for user_id in (ALICE, BOB)] == stored
 
 
 # -- functions
@@ -254,15 +255,12 @@ def test_a_login_that_chose_no_role_works_for_nobody(books: Db) -> None:
 
 def test_the_service_role_works_for_any_user(books: Db) -> None:
     for user_id in (ALICE, BOB, unknown_user()):
-        entry(books, "make_account", p_user_id=user_id, p_time_zone="UTC")
-        act_as(books, "service_role")
-        for _, name, arguments in WRITES:
-            if name != "correct_token_usage":
-                entry(books, name, p_user_id=user_id, **arguments)
-        for name, arguments in REPORTS:
-            if name != "usage_session":
-                entry(books, name, p_user_id=user_id, **arguments)
-        act_as(books, "none")
+        with undone(books):
+            entry(books, "make_account", p_user_id=user_id, p_time_zone="UTC")
+            act_as(books, "service_role")
+            for name, arguments in [*(write[1:] for write in WRITES), *REPORTS]:
+                if name not in {"correct_token_usage", "usage_session"}:
+                    entry(books, name, p_user_id=user_id, **arguments)
 
 
 def test_the_user_may_be_left_out_and_is_then_the_caller(books: Db) -> None:
@@ -324,7 +322,7 @@ def definition(db: Db, function: Function) -> str:
 def test_a_body_without_its_check_would_be_noticed(books: Db) -> None:
     for function in functions(books, "p.prosecdef"):
         assert_refused(books, function)
-        check = CHECK_OF_SERVICE if function.name in OF_THE_LEDGER else CHECK
+        check = CHECK_OF_SERVICE if function.name in OF_THE_SERVICE else CHECK
         text, found = check.subn("", definition(books, function))
         assert found == 1, function.signature
         with undone(books):
@@ -336,7 +334,8 @@ def test_a_body_without_its_check_would_be_noticed(books: Db) -> None:
 
 def callers_of(db: Db, body: Function) -> list[Function]:
     found = functions(db, f"n.nspname = 'public' and p.prosrc like '%tallystick.{body.name}(%'")
-    assert found
+    # the server calls these two past public
+    assert found or body.name in {"admit_request", "admit_caller"}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Container, Iterator
@@ -59,8 +60,9 @@ def tables(db: Db, where: str = "true") -> list[str]:
 
 
 def tables_of_users(db: Db) -> list[str]:
+    """The tables whose rows are of a user, who may read them."""
     has_user = "exists (select from pg_attribute as a where a.attrelid = c.oid and a.attname = 'user_id')"
-    return tables(db, has_user)
+    return tables(db, f"n.nspname = 'public' and {has_user}")
 
 
 def act_as(db: Db, role: str, user_id: str | None = None) -> None:
@@ -122,15 +124,21 @@ def price(model: str, input_usd_per_mtok: str) -> dict[str, str]:
     return {**PRICE, "model": model, "input_usd_per_mtok": input_usd_per_mtok}
 
 
+def api_key(prefix: str) -> dict[str, Any]:
+    digest = hashlib.sha256(prefix.encode()).hexdigest()
+    return {"p_name": "a key", "p_prefix": prefix, "p_digest": digest, "p_scopes": ["ingest"]}
+
+
 def ingest(db: Db, user_id: str, batch: list[dict[str, Any]]) -> None:
     entry(db, "ingest_token_usage", p_user_id=user_id, p_events=json.dumps(batch))
 
 
 def open_books(db: Db) -> None:
-    """Prices for everybody, the clock, and names that are written out in full."""
+    """Prices for everybody, a service key, the clock, and names that are written out in full."""
     db.execute("set local search_path = ''")
     db.execute("select set_config('tallystick.now', %s, true)", [NOW])
     entry(db, "add_token_prices", p_prices=json.dumps([price("model-a", "3")]))
+    entry(db, "create_api_key", p_user_id=None, **api_key("tly_service"))
 
 
 def keep_alices_books(db: Db) -> None:
@@ -160,6 +168,7 @@ def keep_bobs_books(db: Db) -> None:
         for since in ("2026-01-01", "2026-02-01")
     ]
     entry(db, "add_token_prices", p_prices=json.dumps(own), p_user_id=BOB)
+    entry(db, "create_api_key", p_user_id=BOB, **api_key("tly_bob"))
     ingest(db, BOB, [observation(number, output_tokens=1) for number in range(1, 4)])
     batch = [
         *(observation(number, input_tokens=5000, output_tokens=700, device="lap") for number in range(1, 16)),
@@ -180,11 +189,11 @@ def keep_bobs_books(db: Db) -> None:
     db.execute("update public.token_usage_event_versions set event_key = 'nobody' where event_key = 'test:3'")
 
 
-def rows_of(db: Db, user_id: str) -> dict[str, list[Any]]:
-    """Every row of a user, without the numbers that a sequence gave."""
+def rows_of(db: Db, user_id: str, *, with_keys: bool = True) -> dict[str, list[Any]]:
+    """Every row of a user, without numbers that a sequence or chance gave; the keys are for the owner alone to read."""
     found = {}
-    for table in tables_of_users(db):
-        query = f"select to_jsonb(t) - 'price_id' from {table} as t where user_id = %s order by 1"
+    for table in [*tables_of_users(db), *(["tallystick.api_keys"] if with_keys else [])]:
+        query = f"select to_jsonb(t) - 'price_id' - 'key_id' from {table} as t where user_id = %s order by 1"
         found[table] = [line for (line,) in db.execute(query.encode(), [user_id])]
     return found
 
@@ -217,8 +226,9 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("ledger_digest", {}),
 ]
 
-# what is about the whole ledger and takes no user; for the service role alone
-OF_THE_LEDGER = {"only_account", "renew_ledger_id"}
+# what takes no user, and all that the service role alone may do
+OF_THE_LEDGER = {"only_account", "renew_ledger_id", "revoke_api_key"}
+OF_THE_SERVICE = OF_THE_LEDGER | {"create_api_key", "api_keys", "admit_request", "admit_caller"}
 
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("authenticated", "make_account", {"p_time_zone": "UTC"}),
@@ -247,10 +257,12 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
         {"p_corrections": json.dumps([{"event_key": "test:5", "project": "corrected", "input_tokens": 1}])},
     ),
     ("service_role", "correct_token_usage", {"p_corrections": json.dumps([{"event_key": "test:16"}])}),
+    ("service_role", "create_api_key", api_key("tly_alice")),
     ("authenticated", "set_time_zone", {"p_time_zone": "Asia/Tokyo"}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1", "p_limit": 2}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1"}),
     ("authenticated", "forget_token_usage", {}),
+    ("service_role", "api_keys", {}),
 ]
 
 
@@ -261,9 +273,14 @@ def outcome(db: Db, role: str, name: str, arguments: dict[str, Any]) -> Any:
             act_as(db, role, ALICE if role == "authenticated" else None)
             rows = entry(db, name, p_user_id=ALICE, **arguments)
             act_as(db, "none")
-            return rows
+            return [tuple(map(without_chance, row)) for row in rows]
     except psycopg.Error as error:
         return error.sqlstate, error.diag.constraint_name, error.diag.message_primary
+
+
+def without_chance(value: Any) -> Any:
+    """An id that is no user's is another one each time."""
+    return "an id" if isinstance(value, uuid.UUID) and str(value) not in (ALICE, BOB) else value
 
 
 def reports_of_alice(db: Db, names: Container[str] | None = None) -> Iterator[tuple[str, Any]]:

@@ -630,7 +630,7 @@ revoke all on function public.correct_token_usage(uuid, jsonb) from public, anon
 grant execute on function public.correct_token_usage(uuid, jsonb) to service_role;
 
 -- Erases one slice of a user's books, or of one project's. Rejects name places and not projects, so they go with the
--- whole books only.
+-- whole books only. The user's API keys stay, as the account does: they are credentials and no usage.
 create function tallystick.forget_token_usage(p_user_id uuid, p_project text, p_limit integer)
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language plpgsql
