@@ -22,6 +22,7 @@ from tests.sql.two_users import (
     act_as,
     call,
     entry,
+    for_user,
     functions,
     keep_alices_books,
     keep_bobs_books,
@@ -86,10 +87,9 @@ def error_of(db: Db, statement: str) -> psycopg.Error | None:
 
 def refusal(db: Db, function: Function, user_id: str | None) -> tuple[Any, ...] | None:
     """All that a caller learns from the refusal of a call for somebody, None where it is not refused."""
-    arguments = {"p_user_id": user_id} if function.takes_user else {}
     try:
         with db.transaction(force_rollback=True):
-            call(db, function, arguments)
+            call(db, function, for_user(function.name, user_id, {}) if function.takes_user else {})
     except psycopg.Error as error:
         told = error.diag
         return error.sqlstate, told.constraint_name, told.message_primary, told.message_hint, told.message_detail
@@ -256,7 +256,7 @@ def test_the_service_role_works_for_any_user(books: Db) -> None:
         act_as(books, "service_role")
         for _, name, arguments in WRITES:
             if name != "correct_token_usage":
-                entry(books, name, p_user_id=user_id, **arguments)
+                entry(books, name, **for_user(name, user_id, arguments))
         for name, arguments in REPORTS:
             if name != "usage_session":
                 entry(books, name, p_user_id=user_id, **arguments)

@@ -17,7 +17,10 @@ Db = psycopg.Connection[Any]
 ALICE, BOB = "aaaaaaaa-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 # the functions that somebody else may call: entries, and the bodies behind them
 CALLERS = "n.nspname = 'public' or p.prosecdef"
+# takes no p_user_id: each of its records names its user
+SNAPSHOTS = "upsert_token_usage"
 NOW = "2026-06-20T12:00:00Z"
+SNAPSHOT_KEY = "snapshot:session-1:2026-06-11:model-a"
 PRICE = {"provider": "test", "valid_from": "2026-01-01", "output_usd_per_mtok": "5", "origin": "test"}
 
 
@@ -32,7 +35,7 @@ class Function(NamedTuple):
 
     @property
     def takes_user(self) -> bool:
-        return any(name == "p_user_id" for name, _ in self.parameters)
+        return self.name == SNAPSHOTS or any(name == "p_user_id" for name, _ in self.parameters)
 
 
 def functions(db: Db, where: str) -> list[Function]:
@@ -94,6 +97,37 @@ def entry(db: Db, name: str, **arguments: Any) -> list[tuple[Any, ...]]:
     return db.execute(f"select * from public.{name}({passed})".encode(), list(arguments.values())).fetchall()
 
 
+def for_user(name: str, user_id: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call for a user, who stands beside them or, for snapshots, in each of them."""
+    if name != SNAPSHOTS:
+        return {"p_user_id": user_id, **arguments}
+    session_data = [{**totals, "user_id": user_id} for totals in arguments.get("session_data", [snapshot(1)])]
+    return {**arguments, "session_data": json.dumps(session_data)}
+
+
+def snapshot(tens: int, **members: Any) -> dict[str, Any]:
+    """The running totals of a session after so many times ten of everything."""
+    counts = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens", "message_count")
+    return {
+        "session_id": "session-1",
+        "model_used": "model-a",
+        "session_started_at": "2026-06-11T08:00:00Z",
+        "estimated_cost_usd": "0.5",
+        **dict.fromkeys(counts, 10 * tens),
+        **members,
+    }
+
+
+def snapshots(*totals: dict[str, Any], on: str = "2026-06-11") -> tuple[str, str, dict[str, Any]]:
+    """One of WRITES."""
+    return "authenticated", SNAPSHOTS, {"session_data": totals, "daily_data": json.dumps({"usage_date": on})}
+
+
+def correction(event_key: str, **members: Any) -> tuple[str, str, dict[str, Any]]:
+    """One of WRITES."""
+    return "service_role", "correct_token_usage", {"p_corrections": json.dumps([{"event_key": event_key, **members}])}
+
+
 def observation(number: int, **members: Any) -> dict[str, Any]:
     return {
         "event_key": f"test:{number}",
@@ -151,7 +185,8 @@ def keep_bobs_books(db: Db) -> None:
     """Books that would show up in Alice's, wherever hers were not told from his.
 
     The same keys and labels with other counts, times before, between and after hers, sessions that begin like hers,
-    prices for what she has none for, and damage: an event on a wrong day, and a version of no event.
+    totals that were corrected sooner than hers, prices for what she has none for, and damage: an event on a wrong day,
+    and a version of no event.
     """
     entry(db, "make_account", p_user_id=BOB, p_time_zone="America/Los_Angeles")
     own = [
@@ -176,6 +211,12 @@ def keep_bobs_books(db: Db) -> None:
         *chain(datetime(2026, 6, 12, 2, 10, tzinfo=UTC), 15),
     ]
     ingest(db, BOB, batch)
+    for _, name, arguments in (
+        snapshots(snapshot(3)),
+        correction(SNAPSHOT_KEY, input_tokens=7),
+        snapshots(snapshot(9)),
+    ):
+        entry(db, name, **for_user(name, BOB, arguments))
     db.execute("update public.token_usage_events set usage_date = '2026-06-01' where event_key = 'test:32'")
     db.execute("update public.token_usage_event_versions set event_key = 'nobody' where event_key = 'test:3'")
 
@@ -234,12 +275,13 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("authenticated", "add_token_prices", {"p_prices": json.dumps([price("nobody-knows", "11")])}),
     ("service_role", "rerate_token_usage", {"p_limit": 4}),
     ("service_role", "rerate_token_usage", {"p_limit": 100, "p_from": "2026-06-10"}),
-    (
-        "service_role",
-        "correct_token_usage",
-        {"p_corrections": json.dumps([{"event_key": "test:5", "project": "corrected", "input_tokens": 1}])},
-    ),
-    ("service_role", "correct_token_usage", {"p_corrections": json.dumps([{"event_key": "test:16"}])}),
+    correction("test:5", project="corrected", input_tokens=1),
+    correction("test:16"),
+    snapshots(snapshot(1)),
+    snapshots(snapshot(2), snapshot(1, session_id="session-2"), snapshot(-1)),
+    correction(SNAPSHOT_KEY, input_tokens=1),
+    snapshots(snapshot(4), on="2026-06-12"),
+    snapshots(snapshot(3)),  # less than before
     ("authenticated", "set_time_zone", {"p_time_zone": "Asia/Tokyo"}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1", "p_limit": 2}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1"}),
@@ -252,7 +294,7 @@ def outcome(db: Db, role: str, name: str, arguments: dict[str, Any]) -> Any:
     try:
         with db.transaction():
             act_as(db, role, ALICE if role == "authenticated" else None)
-            rows = entry(db, name, p_user_id=ALICE, **arguments)
+            rows = entry(db, name, **for_user(name, ALICE, arguments))
             act_as(db, "none")
             return rows
     except psycopg.Error as error:
