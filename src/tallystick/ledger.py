@@ -10,6 +10,7 @@ from tallystick.db import Database
 from tallystick.errors import UnreadableBatch
 from tallystick.model import (
     BlockRow,
+    DoubleSessionRow,
     EventCostRow,
     ForgetReceipt,
     LedgerCheck,
@@ -20,6 +21,8 @@ from tallystick.model import (
     RerateReceipt,
     SessionEventRow,
     SessionRow,
+    SnapshotReceipt,
+    SnapshotReject,
     UsageFilter,
     UsageRow,
 )
@@ -107,6 +110,15 @@ class Ledger:
             return Receipt(**answer)
         first, second = halves
         return self.ingest_token_usage(first).plus(self.ingest_token_usage(second))
+
+    def upsert_token_usage(self, session_data: str, daily_data: str | None = None) -> SnapshotReceipt:
+        """Take in running totals of sessions (JSON, at most 1,000), each naming its user; the same again does nothing.
+
+        What they grew by goes to the usage_date that daily_data (JSON) has for them, else to today.
+        """
+        query: LiteralString = "select public.upsert_token_usage(%s::jsonb, %s::jsonb)"
+        answer = self._value(query, [session_data, daily_data])
+        return SnapshotReceipt(**{**answer, "rejects": [SnapshotReject(**reject) for reject in answer["rejects"]]})
 
     def add_token_prices(self, prices: str, *, for_everybody: bool = False) -> PriceReceipt:
         """Append dated rates, given as a JSON list; this user's own unless they are for everybody."""
@@ -203,6 +215,16 @@ class Ledger:
         )
         with self._database.transaction():
             return self._database.rows(RejectRow, query, [self.user_id])
+
+    def double_sessions(self) -> list[DoubleSessionRow]:
+        """Sessions that are known by snapshots and from another source too."""
+        query: LiteralString = (
+            "select s.session_id, o.source from public.token_usage_sessions as s "
+            "join public.token_usage_sessions as o using (user_id, session_id) "
+            "where s.user_id = %s and s.source = 'snapshot' and o.source <> 'snapshot' order by 1, 2"
+        )
+        with self._database.transaction():
+            return self._database.rows(DoubleSessionRow, query, [self.user_id])
 
     # -- upkeep
 

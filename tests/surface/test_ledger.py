@@ -15,7 +15,7 @@ import pytest
 
 from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound
 from tallystick.ledger import PAGE_ROWS, Ledger
-from tallystick.model import EventCostRow, LedgerCheck, Receipt, UsageFilter
+from tallystick.model import DoubleSessionRow, EventCostRow, LedgerCheck, Receipt, SnapshotReject, UsageFilter
 from tallystick.observation import Observation
 from tests.surface.records import NOON, batch_of, key_of, observation
 
@@ -97,6 +97,22 @@ def test_upkeep_through_python(ledger: Ledger) -> None:
     (gone,) = ledger.forget_token_usage(project="/work/p")
     assert (gone.events, gone.versions, gone.sessions, gone.more) == (3, 4, 3, False)
     assert ledger.usage_daily(EVERYTHING) == []
+
+
+def test_running_totals_through_python(ledger: Ledger) -> None:
+    totals = {"user_id": ledger.user_id, "session_id": "session-1", "model_used": "claude-opus-4-8"}
+    totals |= {"session_started_at": NOON.isoformat(), "input_tokens": 1000, "output_tokens": 100}
+    day = json.dumps({"usage_date": "2026-03-12"})
+    shrunk = {**totals, "output_tokens": 99}
+    rejects = [SnapshotReject(ledger.user_id, "session-1", "totals_shrank"), SnapshotReject(None, None, "missing_user")]
+    assert ledger.upsert_token_usage(json.dumps([totals, shrunk, {}]), day) == (3, 1, 0, 0, 2, 0, rejects)
+    assert ledger.upsert_token_usage(json.dumps(totals)) == (1, 0, 0, 1, 0, 0, [])
+    (row,) = ledger.usage_daily(EVERYTHING)
+    assert (row.period_start, row.input_tokens) == (date(2026, 3, 12), 1000)
+    assert row.cost_usd == (1000 * INPUT_USD + 100 * OUTPUT_USD) / 1_000_000
+    assert ledger.double_sessions() == []
+    ledger.ingest_token_usage(batch_of(observation(1), observation(2)))
+    assert ledger.double_sessions() == [DoubleSessionRow("session-1", "claude-code")]
 
 
 # -- what cannot be read
