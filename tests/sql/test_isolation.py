@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
+from tests.servers import connect
 from tests.sql.two_users import (
     ALICE,
     BOB,
@@ -20,12 +21,14 @@ from tests.sql.two_users import (
     Db,
     Function,
     act_as,
-    call,
+    assert_refused,
     entry,
+    error_of,
     functions,
     keep_alices_books,
     keep_bobs_books,
     open_books,
+    refusal,
     reports_of_alice,
     rows_of,
     tables,
@@ -64,53 +67,6 @@ SPARED_FILTERS = {
     ),
     ("verify_token_usage", "(p.user_id is null or p.user_id = p_user_id)"),
 }
-
-
-@pytest.fixture
-def books(db: Db) -> Db:
-    """Alice's and Bob's books beside each other."""
-    open_books(db)
-    keep_alices_books(db)
-    keep_bobs_books(db)
-    return db
-
-
-def error_of(db: Db, statement: str) -> psycopg.Error | None:
-    try:
-        with db.transaction(force_rollback=True):
-            db.execute(statement.encode())
-    except psycopg.Error as error:
-        return error
-    return None
-
-
-def refusal(db: Db, function: Function, user_id: str | None) -> tuple[Any, ...] | None:
-    """All that a caller learns from the refusal of a call for somebody, None where it is not refused."""
-    arguments = {"p_user_id": user_id} if function.takes_user else {}
-    try:
-        with db.transaction(force_rollback=True):
-            call(db, function, arguments)
-    except psycopg.Error as error:
-        told = error.diag
-        return error.sqlstate, told.constraint_name, told.message_primary, told.message_hint, told.message_detail
-    return None
-
-
-def assert_refused(db: Db, function: Function) -> None:
-    """Alice is refused whether or not there is a Bob, as the function is granted and also were it granted to all."""
-    rule = "caller_is_the_user" if function.takes_user else "caller_is_service"
-    with undone(db):
-        for grant in (False, True):
-            if grant:
-                db.execute(f"grant execute on function {function.signature} to authenticated".encode())
-                db.execute("grant execute on all functions in schema tallystick to authenticated")
-            act_as(db, "authenticated", ALICE)
-            told = refusal(db, function, BOB)
-            assert told is not None, f"{function.signature} works for Bob"
-            assert told[:2] == ("PT403", rule) or (told[0] == "42501" and not grant), (function.signature, told)
-            assert told == refusal(db, function, unknown_user()), f"{function.signature} tells whether Bob is there"
-            assert BOB not in str(told)
-            act_as(db, "none")
 
 
 # -- tables
@@ -342,7 +298,7 @@ def callers_of(db: Db, body: Function) -> list[Function]:
 
 
 def test_a_forgotten_filter_for_the_user_would_be_noticed(ledger_url_18: str) -> None:
-    with psycopg.connect(ledger_url_18) as db:
+    with connect(ledger_url_18) as db:
         read, written = alone(db)
         open_books(db)
         keep_bobs_books(db)

@@ -88,6 +88,44 @@ def call(db: Db, function: Function, arguments: dict[str, Any]) -> list[tuple[An
     return db.execute(query.encode(), [arguments.get(name) for name, _ in given]).fetchall()
 
 
+def error_of(db: Db, statement: str) -> psycopg.Error | None:
+    try:
+        with db.transaction(force_rollback=True):
+            db.execute(statement.encode())
+    except psycopg.Error as error:
+        return error
+    return None
+
+
+def refusal(db: Db, function: Function, user_id: str | None) -> tuple[Any, ...] | None:
+    """All that a caller learns from the refusal of a call for somebody, None where it is not refused."""
+    arguments = {"p_user_id": user_id} if function.takes_user else {}
+    try:
+        with db.transaction(force_rollback=True):
+            call(db, function, arguments)
+    except psycopg.Error as error:
+        told = error.diag
+        return error.sqlstate, told.constraint_name, told.message_primary, told.message_hint, told.message_detail
+    return None
+
+
+def assert_refused(db: Db, function: Function) -> None:
+    """Alice is refused whether or not there is a Bob, as the function is granted and also were it granted to all."""
+    rule = "caller_is_the_user" if function.takes_user else "caller_is_service"
+    with undone(db):
+        for grant in (False, True):
+            if grant:
+                db.execute(f"grant execute on function {function.signature} to authenticated".encode())
+                db.execute("grant execute on all functions in schema tallystick to authenticated")
+            act_as(db, "authenticated", ALICE)
+            told = refusal(db, function, BOB)
+            assert told is not None, f"{function.signature} works for Bob"
+            assert told[:2] == ("PT403", rule) or (told[0] == "42501" and not grant), (function.signature, told)
+            assert told == refusal(db, function, unknown_user()), f"{function.signature} tells whether Bob is there"
+            assert BOB not in str(told)
+            act_as(db, "none")
+
+
 def entry(db: Db, name: str, **arguments: Any) -> list[tuple[Any, ...]]:
     """Call a function of `public` by its name."""
     passed = ", ".join(f"{argument} => %s" for argument in arguments)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
-import psycopg
 import pytest
 
 from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound
 from tallystick.ledger import PAGE_ROWS, Ledger
 from tallystick.model import EventCostRow, LedgerCheck, Receipt, UsageFilter
 from tallystick.observation import Observation
+from tests.servers import connect
 from tests.surface.records import NOON, batch_of, key_of, observation
 
 EVERYTHING = UsageFilter()
@@ -217,7 +217,7 @@ def test_errors_of_the_ledger_are_ours_with_a_hint(ledger: Ledger) -> None:
 
 def test_a_login_that_may_not_act_for_the_ledger_is_forbidden(ledger_url: str) -> None:
     name = f"stranger_{uuid.uuid4().hex}"
-    with psycopg.connect(ledger_url, autocommit=True) as owner:
+    with connect(ledger_url, autocommit=True) as owner:
         owner.execute(f"create role {name}".encode())
         try:
             with Ledger.connect(ledger_url, user_id=str(uuid.uuid4())) as ledger:
@@ -235,7 +235,7 @@ def test_a_ledger_of_the_owner_works_without_the_service_role(ledger_url: str) -
 
 
 def test_books_that_another_writer_holds_are_busy(ledger_url: str) -> None:
-    with psycopg.connect(ledger_url) as holder, Ledger.connect(ledger_url, user_id=str(uuid.uuid4())) as ledger:
+    with connect(ledger_url) as holder, Ledger.connect(ledger_url, user_id=str(uuid.uuid4())) as ledger:
         holder.execute("alter function tallystick.lock_account(uuid) set lock_timeout = '10ms'")
         holder.commit()
         ledger.make_account(time_zone="UTC")

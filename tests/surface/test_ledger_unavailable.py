@@ -16,7 +16,8 @@ import pytest
 from tallystick.errors import LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import Receipt
-from tests.sql.waiting import wait_for
+from tests.servers import connect
+from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 from tests.surface.records import batch_of, key_of, observation
 
 # -- passwords
@@ -71,8 +72,8 @@ def test_a_password_that_the_server_refuses_is_not_shown(ledger_url: str) -> Non
 
 
 @pytest.fixture
-def observer(server_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(server_url, autocommit=True) as connection:
+def observer(admin_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with connect(admin_url, autocommit=True) as connection:
         yield connection
 
 
@@ -126,12 +127,11 @@ def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
         except LedgerError as error:
             failures.append(error)
 
-    with psycopg.connect(ledger_url) as holder:
+    with connect(ledger_url) as holder:
         holder.execute("lock table public.token_usage_daily in access exclusive mode")
         thread = threading.Thread(target=ingest)
         thread.start()
-        waits = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
-        wait_for(observer, waits, [holder.info.backend_pid])
+        wait_for(observer, LOCKED_OUT, [server_process(holder)])
         end_connections(observer, ledger_url)
         thread.join(timeout=60)
     assert [type(failure) for failure in failures] == [LedgerUnavailable]
