@@ -15,6 +15,7 @@ ON_17 = (
     "tests.sql.test_catalog",
     "tests.sql.test_ingest",
     "tests.sql.test_isolation",
+    "tests.sql.test_isolation_roads",
     "tests.sql.test_report_access",
 )
 NOT_ON_17 = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -80,11 +80,13 @@ def test_anon_reaches_no_table(books: Db) -> None:
 @pytest.mark.parametrize("role", ["authenticated", "service_role"])
 def test_no_role_writes_a_table(books: Db, role: str) -> None:
     act_as(books, role, ALICE)
-    assert_no_right(books, role, FORBIDDEN_STATEMENTS)
+    assert_no_right(books, role)
 
 
-def assert_no_right(db: Db, role: str, statements: list[str] | tuple[str, ...]) -> None:
-    for table in tables(db):
+def assert_no_right(
+    db: Db, role: str, statements: Sequence[str] = FORBIDDEN_STATEMENTS, *, names: Sequence[str] = ()
+) -> None:
+    for table in names or tables(db):
         for statement in statements:
             text = statement.format(table=table, column=first_column(db, table))
             error = error_of(db, text)
@@ -116,14 +118,20 @@ def test_no_role_has_a_right_beyond_reading(db: Db) -> None:
 
 
 def test_a_user_reads_the_own_rows_and_nobody_elses(books: Db) -> None:
-    stored = {table: (counts(books, table, ALICE), counts(books, table, BOB)) for table in tables_of_users(books)}
-    assert all(own > 0 and other > 0 for own, other in stored.values()), stored
-    act_as(books, "authenticated", ALICE)
-    for table, (own, _) in stored.items():
-        assert counts(books, table, ALICE) == own
-        assert counts(books, table, BOB) == 0
+    assert_reads_own_rows(books, tables_of_users(books))
     # what is nobody's own is for everybody: the price list, and nothing else
-    assert [table for table in stored if counts(books, table, None)] == ["public.token_usage_prices"]
+    act_as(books, "authenticated", ALICE)
+    assert [table for table in tables_of_users(books) if counts(books, table, None)] == ["public.token_usage_prices"]
+
+
+def assert_reads_own_rows(db: Db, names: Sequence[str]) -> None:
+    stored = {table: (counts(db, table, ALICE), counts(db, table, BOB)) for table in names}
+    assert all(own > 0 and other > 0 for own, other in stored.values()), stored
+    with undone(db):
+        act_as(db, "authenticated", ALICE)
+        for table, (own, _) in stored.items():
+            assert counts(db, table, ALICE) == own, table
+            assert counts(db, table, BOB) == 0, table
 
 
 def counts(db: Db, table: str, user_id: str | None) -> int:
@@ -295,6 +303,25 @@ def callers_of(db: Db, body: Function) -> list[Function]:
     found = functions(db, f"n.nspname = 'public' and p.prosrc like '%tallystick.{body.name}(%'")
     assert found
     return found
+
+
+def test_a_table_that_was_left_open_would_be_noticed(books: Db) -> None:
+    for table in tables_of_users(books):
+        for change in (
+            f"alter table {table} disable row level security",
+            f"create policy everybody on {table} for select to authenticated using (true)",
+            f"create policy nobody on {table} as restrictive for select to authenticated using (false)",
+        ):
+            with undone(books):
+                books.execute(change.encode())
+                with pytest.raises(AssertionError, match=table):
+                    assert_reads_own_rows(books, [table])
+        for right in ("update", "delete", "truncate"):
+            with undone(books):
+                books.execute(f"grant {right} on {table} to authenticated".encode())
+                act_as(books, "authenticated", ALICE)
+                with pytest.raises(AssertionError, match=table):
+                    assert_no_right(books, "authenticated", names=[table])
 
 
 def test_a_forgotten_filter_for_the_user_would_be_noticed(ledger_url_18: str) -> None:

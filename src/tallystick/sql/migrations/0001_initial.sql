@@ -21,6 +21,9 @@
 -- `public` holds the tables and thin entry functions with the caller's rights. The bodies live in `tallystick`, which
 -- no REST API exposes; they run with their owner's rights, and each one asks tallystick.check_caller() first. Only they
 -- write: no role is granted insert, update or delete on a table.
+--
+-- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own temporary
+-- schema searches it first, an empty one too, and a type there brings a check that would run with the owner's rights.
 
 create schema tallystick;
 comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed by any API.';
@@ -43,7 +46,7 @@ create function tallystick.check_service_caller()
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_role text := pg_catalog.current_setting('role', true);
@@ -68,7 +71,7 @@ create function tallystick.check_caller(p_user_id uuid)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_user_id is null then
@@ -529,7 +532,7 @@ create function tallystick.read_observation(p_record json)
 returns tallystick.observation
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_blank tallystick.observation := tallystick.blank_observation();
@@ -637,7 +640,7 @@ create function tallystick.read_observations(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_events json := p_events;
@@ -817,7 +820,7 @@ create function tallystick.fold_observations(p_observations tallystick.observati
 returns tallystick.observation[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with amount as (
     select distinct on (o.event_key) o.* from unnest(p_observations) as o
@@ -867,7 +870,7 @@ comment on type tallystick.usage_move is
 create function tallystick.move_standing_totals(p_user_id uuid, p_move tallystick.usage_move)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -959,7 +962,7 @@ comment on function tallystick.move_standing_totals(uuid, tallystick.usage_move)
 create function tallystick.move_totals(p_user_id uuid, p_moves tallystick.usage_move[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1148,7 +1151,7 @@ comment on type tallystick.event_change is 'An event before and after; new_event
 create function tallystick.apply_changes(p_user_id uuid, p_changes tallystick.event_change[], p_reason text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1255,7 +1258,7 @@ create function tallystick.price_event(p_event public.token_usage_events)
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -1274,7 +1277,7 @@ create function tallystick.cost_event(
 returns public.token_usage_events
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   p_event.cost_usd := tallystick.cost_usd(
@@ -1306,7 +1309,7 @@ create function tallystick.revised_event(
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event public.token_usage_events := p_event;
@@ -1373,7 +1376,7 @@ comment on function tallystick.revised_event(
 create function tallystick.revise_events(p_user_id uuid, p_observations tallystick.observation[], p_time_zone text)
 returns integer
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1414,7 +1417,7 @@ comment on function tallystick.revise_events(uuid, tallystick.observation[], tex
 create function tallystick.lock_account(p_user_id uuid)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '30s'
 as $$
 declare
@@ -1445,7 +1448,7 @@ comment on function tallystick.lock_account(uuid) is
 create function tallystick.keep_rejects(p_user_id uuid, p_observations tallystick.observation[])
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   insert into public.token_usage_rejects as r
   select distinct p_user_id, o.source, o.position, o.reject_reason, tallystick.current_time(), tallystick.current_time()
@@ -1556,7 +1559,7 @@ create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -1623,7 +1626,7 @@ grant execute on function tallystick.ingest_token_usage(uuid, json) to authentic
 create function public.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tallystick.ingest_token_usage(p_user_id, p_events);
@@ -1765,7 +1768,7 @@ create function tallystick.resolve_model(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1946,7 +1949,7 @@ create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   lock table public.token_usage_prices in share row exclusive mode;
@@ -2176,7 +2179,7 @@ create function tallystick.add_token_prices(p_prices jsonb, p_user_id uuid)
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_receipt record;
@@ -2208,7 +2211,7 @@ grant execute on function tallystick.add_token_prices(jsonb, uuid) to authentica
 create function public.add_token_prices(p_prices jsonb, p_user_id uuid default null)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.add_token_prices(p_prices, p_user_id)
 $$;
@@ -2298,7 +2301,7 @@ create function tallystick.checked_filter(
 returns tallystick.usage_filter
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_account_zone text := (select a.time_zone from public.token_usage_accounts as a where a.user_id = p_user_id);
@@ -2341,7 +2344,7 @@ create function tallystick.page_key(p_after jsonb, p_time_member text)
 returns tallystick.page_key
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_after is null then
@@ -2368,7 +2371,7 @@ create function tallystick.usage_grouping(p_period text, p_week_start integer, p
 returns tallystick.usage_grouping
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),
@@ -2525,7 +2528,7 @@ returns setof public.usage_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -2612,7 +2615,7 @@ create function public.usage_daily(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2633,7 +2636,7 @@ create function public.usage_weekly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
@@ -2654,7 +2657,7 @@ create function public.usage_monthly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2674,7 +2677,7 @@ create function public.usage_models(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2694,7 +2697,7 @@ create function public.usage_projects(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2768,7 +2771,7 @@ returns setof public.usage_session_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -2850,7 +2853,7 @@ create function public.usage_sessions(
 returns setof public.usage_session_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_sessions(
     coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
@@ -2868,7 +2871,7 @@ create function tallystick.session_named(p_user_id uuid, p_session_id text, p_so
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -2904,7 +2907,7 @@ returns setof public.usage_session_event_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -2952,7 +2955,7 @@ create function public.usage_session(
 returns setof public.usage_session_event_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_session(
     coalesce(p_user_id, auth.uid()), p_session_id, p_sources, p_since, p_until, p_time_zone, p_projects, p_models,
@@ -2969,7 +2972,7 @@ returns setof public.usage_event_cost_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -2992,7 +2995,7 @@ create function public.usage_events(p_user_id uuid default null, p_event_keys te
 returns setof public.usage_event_cost_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_events(coalesce(p_user_id, auth.uid()), p_event_keys) as r
 $$;
@@ -3050,7 +3053,7 @@ create function tallystick.walk_blocks(
 returns setof tallystick.usage_block
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -3109,7 +3112,7 @@ returns setof public.usage_block_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -3171,7 +3174,7 @@ create function public.usage_blocks(
 returns setof public.usage_block_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_blocks(
     coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
@@ -3189,7 +3192,7 @@ create function tallystick.check_time_zone(p_time_zone text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- `at time zone` itself takes much more: UTC+3 for three hours west, abbreviations, any case
@@ -3208,7 +3211,7 @@ returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migrat
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -3226,7 +3229,7 @@ create function public.ledger_state(p_user_id uuid default null)
 returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.ledger_state(coalesce(p_user_id, auth.uid()))
 $$;
@@ -3240,7 +3243,7 @@ create function tallystick.renew_ledger_id()
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ledger_id uuid;
@@ -3257,7 +3260,7 @@ grant execute on function tallystick.renew_ledger_id() to service_role;
 create function public.renew_ledger_id()
 returns uuid
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.renew_ledger_id()
 $$;
@@ -3270,7 +3273,7 @@ create function tallystick.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -3286,7 +3289,7 @@ grant execute on function tallystick.make_account(uuid, text) to authenticated, 
 create function public.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.make_account(p_user_id, p_time_zone)
 $$;
@@ -3301,7 +3304,7 @@ create function tallystick.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -3329,7 +3332,7 @@ grant execute on function tallystick.set_time_zone(uuid, text) to authenticated,
 create function public.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.set_time_zone(p_user_id, p_time_zone)
 $$;
@@ -3343,7 +3346,7 @@ create function tallystick.expected_by_session_day(p_user_id uuid)
 returns setof public.token_usage_by_session_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select e.user_id, e.usage_date, e.source, e.session_id, e.project, e.model, count(*),
     sum(e.message_count)::bigint, coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint,
@@ -3361,7 +3364,7 @@ create function tallystick.expected_by_day(p_user_id uuid)
 returns setof public.token_usage_by_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, d.source, d.project, d.model, sum(d.event_count)::bigint,
     sum(d.message_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.input_tokens)::bigint,
@@ -3381,7 +3384,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, sum(d.input_tokens)::bigint, sum(d.output_tokens)::bigint,
     sum(d.cache_creation_tokens)::bigint, sum(d.cache_read_tokens)::bigint, sum(d.thinking_tokens)::bigint,
@@ -3402,7 +3405,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
     s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
@@ -3432,7 +3435,7 @@ returns table (check_name text, bad_rows bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -3528,7 +3531,7 @@ create function public.verify_token_usage(p_user_id uuid default null)
 returns table (check_name text, bad_rows bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.verify_token_usage(coalesce(p_user_id, auth.uid()))
 $$;
@@ -3544,7 +3547,7 @@ returns text
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set datestyle = 'ISO'
 as $$
@@ -3595,7 +3598,7 @@ create function public.ledger_digest(p_user_id uuid default null)
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.ledger_digest(coalesce(p_user_id, auth.uid()))
 $$;
@@ -3612,7 +3615,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -3666,7 +3669,7 @@ returns table (
   examined bigint, changed bigint, old_cost_usd numeric, new_cost_usd numeric, unpriced bigint, next_key text
 )
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.rerate_token_usage(p_user_id, p_from, p_to, p_after, p_limit)
 $$;
@@ -3681,7 +3684,7 @@ create function tallystick.correct_token_usage(p_user_id uuid, p_corrections jso
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$
@@ -3771,7 +3774,7 @@ grant execute on function tallystick.correct_token_usage(uuid, jsonb) to service
 create function public.correct_token_usage(p_user_id uuid, p_corrections jsonb)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.correct_token_usage(p_user_id, p_corrections)
 $$;
@@ -3787,7 +3790,7 @@ create function tallystick.forget_token_usage(p_user_id uuid, p_project text, p_
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -3835,7 +3838,7 @@ create function public.forget_token_usage(
 )
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.forget_token_usage(coalesce(p_user_id, auth.uid()), p_project, p_limit)
 $$;

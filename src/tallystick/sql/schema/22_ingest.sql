@@ -12,7 +12,7 @@ create function tallystick.price_event(p_event public.token_usage_events)
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -31,7 +31,7 @@ create function tallystick.cost_event(
 returns public.token_usage_events
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   p_event.cost_usd := tallystick.cost_usd(
@@ -63,7 +63,7 @@ create function tallystick.revised_event(
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event public.token_usage_events := p_event;
@@ -130,7 +130,7 @@ comment on function tallystick.revised_event(
 create function tallystick.revise_events(p_user_id uuid, p_observations tallystick.observation[], p_time_zone text)
 returns integer
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -171,7 +171,7 @@ comment on function tallystick.revise_events(uuid, tallystick.observation[], tex
 create function tallystick.lock_account(p_user_id uuid)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '30s'
 as $$
 declare
@@ -202,7 +202,7 @@ comment on function tallystick.lock_account(uuid) is
 create function tallystick.keep_rejects(p_user_id uuid, p_observations tallystick.observation[])
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   insert into public.token_usage_rejects as r
   select distinct p_user_id, o.source, o.position, o.reject_reason, tallystick.current_time(), tallystick.current_time()
@@ -313,7 +313,7 @@ create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -380,7 +380,7 @@ grant execute on function tallystick.ingest_token_usage(uuid, json) to authentic
 create function public.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tallystick.ingest_token_usage(p_user_id, p_events);

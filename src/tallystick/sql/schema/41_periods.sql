@@ -34,7 +34,7 @@ returns setof public.usage_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -121,7 +121,7 @@ create function public.usage_daily(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -142,7 +142,7 @@ create function public.usage_weekly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
@@ -163,7 +163,7 @@ create function public.usage_monthly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -183,7 +183,7 @@ create function public.usage_models(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -203,7 +203,7 @@ create function public.usage_projects(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,

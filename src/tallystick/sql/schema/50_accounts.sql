@@ -5,7 +5,7 @@ create function tallystick.check_time_zone(p_time_zone text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- `at time zone` itself takes much more: UTC+3 for three hours west, abbreviations, any case
@@ -24,7 +24,7 @@ returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migrat
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -42,7 +42,7 @@ create function public.ledger_state(p_user_id uuid default null)
 returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.ledger_state(coalesce(p_user_id, auth.uid()))
 $$;
@@ -56,7 +56,7 @@ create function tallystick.renew_ledger_id()
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ledger_id uuid;
@@ -73,7 +73,7 @@ grant execute on function tallystick.renew_ledger_id() to service_role;
 create function public.renew_ledger_id()
 returns uuid
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.renew_ledger_id()
 $$;
@@ -86,7 +86,7 @@ create function tallystick.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -102,7 +102,7 @@ grant execute on function tallystick.make_account(uuid, text) to authenticated, 
 create function public.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.make_account(p_user_id, p_time_zone)
 $$;
@@ -117,7 +117,7 @@ create function tallystick.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -145,7 +145,7 @@ grant execute on function tallystick.set_time_zone(uuid, text) to authenticated,
 create function public.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.set_time_zone(p_user_id, p_time_zone)
 $$;
@@ -159,7 +159,7 @@ create function tallystick.expected_by_session_day(p_user_id uuid)
 returns setof public.token_usage_by_session_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select e.user_id, e.usage_date, e.source, e.session_id, e.project, e.model, count(*),
     sum(e.message_count)::bigint, coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint,
@@ -177,7 +177,7 @@ create function tallystick.expected_by_day(p_user_id uuid)
 returns setof public.token_usage_by_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, d.source, d.project, d.model, sum(d.event_count)::bigint,
     sum(d.message_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.input_tokens)::bigint,
@@ -197,7 +197,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, sum(d.input_tokens)::bigint, sum(d.output_tokens)::bigint,
     sum(d.cache_creation_tokens)::bigint, sum(d.cache_read_tokens)::bigint, sum(d.thinking_tokens)::bigint,
@@ -218,7 +218,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
     s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
@@ -248,7 +248,7 @@ returns table (check_name text, bad_rows bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -344,7 +344,7 @@ create function public.verify_token_usage(p_user_id uuid default null)
 returns table (check_name text, bad_rows bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.verify_token_usage(coalesce(p_user_id, auth.uid()))
 $$;
@@ -360,7 +360,7 @@ returns text
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set datestyle = 'ISO'
 as $$
@@ -411,7 +411,7 @@ create function public.ledger_digest(p_user_id uuid default null)
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.ledger_digest(coalesce(p_user_id, auth.uid()))
 $$;
@@ -428,7 +428,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -482,7 +482,7 @@ returns table (
   examined bigint, changed bigint, old_cost_usd numeric, new_cost_usd numeric, unpriced bigint, next_key text
 )
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.rerate_token_usage(p_user_id, p_from, p_to, p_after, p_limit)
 $$;
@@ -497,7 +497,7 @@ create function tallystick.correct_token_usage(p_user_id uuid, p_corrections jso
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$
@@ -587,7 +587,7 @@ grant execute on function tallystick.correct_token_usage(uuid, jsonb) to service
 create function public.correct_token_usage(p_user_id uuid, p_corrections jsonb)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.correct_token_usage(p_user_id, p_corrections)
 $$;
@@ -603,7 +603,7 @@ create function tallystick.forget_token_usage(p_user_id uuid, p_project text, p_
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -651,7 +651,7 @@ create function public.forget_token_usage(
 )
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.forget_token_usage(coalesce(p_user_id, auth.uid()), p_project, p_limit)
 $$;
