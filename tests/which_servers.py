@@ -9,6 +9,10 @@ NOT_POOLED = {
         "a server connection that nobody is using is the pooler's own affair; tests/surface/test_pooler.py breaks the "
         "client's"
     ),
+    "test_a_server_that_is_gone_is_unavailable_until_it_is_back": (
+        "a pooler goes on refusing for a moment when the server is back; tests/surface/test_pooler.py takes the pooler "
+        "away"
+    ),
 }
 # Hosted Supabase runs 17, and PGlite is 17 in one process: one session and one database, in memory.
 ON_17 = (

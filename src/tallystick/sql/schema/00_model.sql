@@ -22,8 +22,9 @@
 -- no REST API exposes; they run with their owner's rights, and each one asks tallystick.check_caller() first. Only they
 -- write: no role is granted insert, update or delete on a table.
 --
--- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own temporary
--- schema searches it first, an empty one too, and a type there brings a check that would run with the owner's rights.
+-- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own
+-- temporary schema searches it first, an empty one too, and a type there brings a check that would run with the owner's
+-- rights.
 
 create schema tallystick;
 comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed by any API.';
