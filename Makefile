@@ -40,14 +40,22 @@ format: .venv ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Debian's Postgres 15 is the second server that the tests run on, besides the embedded 18
-test-packages:
-	@if [ -x /usr/lib/postgresql/15/bin/postgres ]; then :; \
+# beside the embedded 18, the tests run on Debian's Postgres 15, behind its PgBouncer, and on Postgres 17 from npm
+test-packages: tests/pglite/node_modules/installed
+	@missing=; \
+	[ -x /usr/lib/postgresql/15/bin/postgres ] || missing="postgresql-15"; \
+	[ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15 >/dev/null; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	else \
-	  echo "The tests also run on Postgres 15. Install it first: sudo apt-get install postgresql-15" >&2; exit 1; \
+	  echo "The tests need more. Install it first: sudo apt-get install $$missing" >&2; exit 1; \
 	fi
+
+tests/pglite/node_modules/installed: tests/pglite/package-lock.json
+	@command -v npm >/dev/null || { echo "The tests need Node 20 or newer, and npm." >&2; exit 1; }
+	cd tests/pglite && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
 
 lock: ## compile requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -1,4 +1,4 @@
-"""The Postgres servers that the tests run on: the embedded 18 and Debian's 15, each started once per test run."""
+"""The servers that the tests run on: Postgres 15, 17 and 18, and a pooler, each started once per test run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from tallystick.embedded import EmbeddedServer
 from tallystick.embedded_cluster import wheel_binaries
 
 DEBIAN_15_BINARIES = Path("/usr/lib/postgresql/15/bin")
+PGBOUNCER = Path("/usr/sbin/pgbouncer")
+PGLITE_FOLDER = Path(__file__).with_name("pglite")
 PASSWORD = "for-the-tests"
+# Postgres and PgBouncer refuse to run as root; Debian's packages bring the user that they run as instead
+UNPRIVILEGED = "postgres" if os.geteuid() == 0 else None
 
 
 def server_of(major: str, folder: Path) -> EmbeddedServer:
@@ -28,11 +37,30 @@ def database_url(server_url: str, name: str) -> str:
     return server_url.replace("/tallystick?", f"/{name}?", 1)
 
 
+def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """A connection that is right behind a pooler too, where a prepared statement may be another client's.
+
+    It has a name because a pooler that is told none leaves a server connection the name of whoever had it before.
+    """
+    return psycopg.connect(url, autocommit=autocommit, prepare_threshold=None, application_name="tests")
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def give_away(folder: Path) -> None:
+    """Let the user that the servers run as work in a folder, where that is another one than we are."""
+    if UNPRIVILEGED is None:
+        return
+    for path in (folder, *folder.rglob("*")):
+        shutil.chown(path, UNPRIVILEGED)
+    for parent in folder.parents[:-1]:
+        if parent.stat().st_mode & 0o001 == 0:
+            parent.chmod(parent.stat().st_mode | 0o011)  # pytest keeps its folders to itself
 
 
 class TcpServer:
@@ -45,18 +73,11 @@ class TcpServer:
         package = wheel_binaries().parents[1]
         for source in (package, package.with_name(f"{package.name}.libs")):
             shutil.copytree(source, folder / source.name)
-        self._folder = folder
+        self.folder = folder
         self._binaries = folder / package.name / "pginstall" / "bin"
         self.port = free_port()
         (folder / "password").write_text(PASSWORD)
-        # Postgres refuses to run as root; Debian's package brings the user that it runs as instead
-        self._user = "postgres" if os.geteuid() == 0 else None
-        if self._user:
-            for path in (folder, *folder.rglob("*")):
-                shutil.chown(path, self._user)
-            for parent in folder.parents[:-1]:
-                if parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)  # pytest keeps its folders to itself
+        give_away(folder)
         self._run(
             *("initdb", "--pgdata", "data", "--username=postgres", "--pwfile=password", "--auth=scram-sha-256"),
             *("--encoding=UTF8", "--locale=C", "--no-sync"),
@@ -79,10 +100,10 @@ class TcpServer:
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [self._binaries / program, *arguments],
-            cwd=self._folder,
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
+            cwd=self.folder,
+            user=UNPRIVILEGED,
+            group=UNPRIVILEGED,
+            extra_groups=[] if UNPRIVILEGED else None,
             env={"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # a server that is started keeps it
@@ -91,4 +112,90 @@ class TcpServer:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, f"{program} failed: {done.stderr}; see {self._folder / 'log'}"
+        assert done.returncode == 0, f"{program} failed: {done.stderr}; see {self.folder / 'log'}"
+
+
+class PgBouncer:
+    """A pooler before a TcpServer, which lends a server connection for one transaction at a time, as Supavisor does.
+
+    Every database of the server is reached through it, each over SERVER_CONNECTIONS connections at most.
+    """
+
+    SERVER_CONNECTIONS = 4
+
+    def __init__(self, server: TcpServer) -> None:
+        assert PGBOUNCER.exists(), "PgBouncer is missing: run `make test-packages`"
+        self.server = server
+        self.port = free_port()
+        self._folder = folder = server.folder / f"pgbouncer-{self.port}"
+        folder.mkdir()
+        (folder / "users").write_text(f'"postgres" "{PASSWORD}"\n')
+        (folder / "pgbouncer.ini").write_text(f"""
+[databases]
+* = host=127.0.0.1 port={server.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+logfile = {folder}/log
+auth_type = scram-sha-256
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = {self.SERVER_CONNECTIONS}
+; a server that cannot be reached is told at once, and asked again at once
+query_wait_timeout = 5
+server_login_retry = 0.1
+""")
+        give_away(folder)
+
+    def start(self) -> None:
+        """Start it, and come back when it answers."""
+        self._process = subprocess.Popen(
+            [PGBOUNCER, "-q", self._folder / "pgbouncer.ini"],
+            cwd=self._folder,
+            user=UNPRIVILEGED,
+            group=UNPRIVILEGED,
+            extra_groups=[] if UNPRIVILEGED else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(1000):
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port), timeout=10):
+                return
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=0.01)
+                break
+        raise AssertionError(f"PgBouncer did not start; see {self._folder / 'log'}")
+
+    def stop(self) -> None:
+        """End it as a crash does: every client and every server loses its connection."""
+        self._process.kill()
+        self._process.wait(timeout=60)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def url(self, database: str = "tallystick") -> str:
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+    def direct_url(self, database: str = "tallystick") -> str:
+        """The same database, past the pooler."""
+        return f"{self.server.url(database)}?sslmode=disable"
+
+
+@contextmanager
+def pglite() -> Iterator[str]:
+    """Postgres 17, the version of hosted Supabase: the URL of its one database, gone afterwards."""
+    assert (PGLITE_FOLDER / "node_modules").exists(), "PGlite is missing: run `make test-packages`"
+    process = subprocess.Popen(
+        ["node", "serve.mjs"], cwd=PGLITE_FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        address = process.stdout.readline().strip()
+        assert address, "PGlite did not start"
+        yield f"postgresql://postgres@{address}/postgres?sslmode=disable"
+    finally:
+        process.communicate(timeout=60)

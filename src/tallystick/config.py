@@ -61,6 +61,21 @@ class Settings(NamedTuple):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in zip(self._fields, shown, strict=True))})"
 
 
+class ServerSettings(NamedTuple):
+    """What the HTTP API needs to know; `supabase_url` '' means that it knows no users' tokens."""
+
+    database_url: str
+    key_secret: str
+    supabase_url: str = ""
+    jwt_secret: str = ""
+    requests_per_minute: int = 6000
+    cors_origins: tuple[str, ...] = ()
+    pool_size: int = 10
+
+    def __repr__(self) -> str:
+        return f"ServerSettings(database_url={redacted_url(self.database_url)!r})"
+
+
 class _Written(NamedTuple):
     """What config.toml says; "" and () where it is silent."""
 
@@ -97,6 +112,60 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
         claude_config_dirs=_claude_config_dirs(env, home=home, written=written.claude_config_dirs),
         token_tracking_enabled=_is_true(env.get("TOKEN_TRACKING_ENABLED", "true"), origin="TOKEN_TRACKING_ENABLED"),
     )
+
+
+def load_server_settings(
+    environ: Mapping[str, str] | None = None, *, settings: Settings | None = None, database_url: str | None = None
+) -> ServerSettings:
+    """The settings of the HTTP API on the ledger at `database_url`, else on the one that the settings name."""
+    given = os.environ if environ is None else environ
+    env = {name: value.strip() for name, value in given.items() if value.strip()}
+    settings = settings or load_settings(environ)
+    url = database_url or settings.database_url
+    if url is None or url.startswith(("http://", "https://")):
+        raise ConfigError(
+            "the HTTP API needs a Postgres to serve",
+            hint="Set TALLYSTICK_DATABASE_URL=postgresql://..., or run `tally up` for the embedded ledger.",
+        )
+    return ServerSettings(
+        database_url=url,
+        key_secret=load_key_secret(settings, environ),
+        supabase_url=env.get("SUPABASE_URL", ""),
+        jwt_secret=env.get("SUPABASE_JWT_SECRET", ""),
+        requests_per_minute=_whole_number(env, "TALLYSTICK_REQUESTS_PER_MINUTE", 6000),
+        cors_origins=tuple(part.strip() for part in env.get("TALLYSTICK_CORS_ORIGINS", "").split(",") if part.strip()),
+        pool_size=_whole_number(env, "TALLYSTICK_POOL_SIZE", 10),
+    )
+
+
+def _whole_number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f"{name} is no whole number above 0: {text!r}", hint=f"Write one, such as {default}.")
+    return int(text)
+
+
+def load_key_secret(settings: Settings, environ: Mapping[str, str] | None = None) -> str:
+    """The secret under which the ledger knows the API's keys: given, or made at first use and kept beside config.toml.
+
+    Every server of one ledger, and whoever makes keys for it, needs the same.
+    """
+    given = (os.environ if environ is None else environ).get("TALLYSTICK_KEY_SECRET", "").strip()
+    return given or _kept_secret(settings.config_dir / "key_secret")
+
+
+def _kept_secret(file: Path) -> str:
+    try:
+        make_folder(file.parent)
+        with locked(file.with_suffix(".lock"), limit_seconds=_LOCK_WAIT_SECONDS):
+            if not file.exists():
+                write_private(file, f"{os.urandom(32).hex()}\n", is_synced=True)
+            return file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read or make {file}: {error.strerror}",
+            hint="Make its folder writable, or set TALLYSTICK_KEY_SECRET.",
+        ) from error
 
 
 def save_user_id(settings: Settings, user_id: str) -> Settings:

@@ -292,7 +292,7 @@ class EmbeddedServer:
         """
         account = server_account(self._home)
         socket_folder = self._make_socket_folder(account)
-        write_settings(self._cluster, account=account, socket_folder=socket_folder)
+        write_settings(self._cluster, account=account, socket_folder=socket_folder, binaries=postgres.parent)
         write_private(self._home / "server-version", version_of(postgres.parent))
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
         command = ["-c", _START_IN_BACKGROUND, "sh", str(postgres), "-D", str(self._cluster)]

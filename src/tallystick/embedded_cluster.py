@@ -48,6 +48,8 @@ max_wal_size = 1GB
 fsync = on
 synchronous_commit = on
 full_page_writes = on
+# which statements take the time; `tally serve` shows the slowest
+shared_preload_libraries = '{preloaded}'
 wal_level = minimal
 max_wal_senders = 0
 max_logical_replication_workers = 0
@@ -130,7 +132,7 @@ def make_cluster(home: Path, *, binaries: Path, alive: int) -> None:
         has_builtin_locale = int(version_of(binaries).split(".")[0]) >= 17
         unicode = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if has_builtin_locale else ()
         run("initdb", "--pgdata", str(staging), *_INITDB, *unicode)
-        write_settings(staging, account=account, socket_folder=home)
+        write_settings(staging, account=account, socket_folder=home, binaries=binaries)
         with os.fdopen(open_private(staging / "postgresql.conf", os.O_WRONLY | os.O_APPEND), "w") as conf:
             conf.write("\ninclude 'tallystick.conf'\n")
         run("postgres", "--single", "-F", "-D", str(staging), "postgres", stdin="create database tallystick\n")
@@ -143,11 +145,15 @@ def make_cluster(home: Path, *, binaries: Path, alive: int) -> None:
         raise
 
 
-def write_settings(cluster: Path, *, account: Account, socket_folder: Path) -> None:
+def write_settings(cluster: Path, *, account: Account, socket_folder: Path, binaries: Path) -> None:
     """Our part of the configuration: settings, and peer authentication for the server's own user and root alone."""
+    has_statements = (binaries.parent / "lib" / "pg_stat_statements.so").is_file()
     names = dict.fromkeys(name for name in (_name(account.uid), _name(0)) if name)
     quoted = str(socket_folder).replace("\\", "\\\\").replace("'", "''").replace('"', '""')
-    write_private(cluster / "tallystick.conf", _SETTINGS.format(socket_folder=f"'\"{quoted}\"'"))
+    write_private(
+        cluster / "tallystick.conf",
+        _SETTINGS.format(socket_folder=f"'\"{quoted}\"'", preloaded="pg_stat_statements" if has_statements else ""),
+    )
     write_private(cluster / "pg_hba.conf", "local all tallystick peer map=tallystick\n")
     write_private(cluster / "pg_ident.conf", "".join(f'tallystick "{name}" tallystick\n' for name in names))
 

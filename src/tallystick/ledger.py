@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tallystick.errors import Busy, ConfigError, LedgerUnavailable, RateLimited, TooMuch, UnreadableBatch
 from tallystick.model import (
+    ApiKeyRow,
     BlockRow,
+    DoubleSessionRow,
     EventCostRow,
     ForgetReceipt,
     LedgerCheck,
@@ -25,6 +27,8 @@ from tallystick.model import (
     RerateReceipt,
     SessionEventRow,
     SessionRow,
+    SnapshotReceipt,
+    SnapshotReject,
     UsageFilter,
     UsageRow,
 )
@@ -157,6 +161,18 @@ class Ledger:
         first, second = halves
         return self.ingest_token_usage(first).plus(self.ingest_token_usage(second))
 
+    def upsert_token_usage(self, session_data: str, daily_data: str | None = None) -> SnapshotReceipt:
+        """Take in running totals of sessions (JSON, at most 1,000), each naming its user; the same again does nothing.
+
+        What they grew by goes to the usage_date that daily_data (JSON) has for them, else to today.
+        """
+        arguments = {
+            "session_data": JsonText(session_data),
+            "daily_data": None if daily_data is None else JsonText(daily_data),
+        }
+        answer = self._ask(lambda: self._road.call("upsert_token_usage", arguments))
+        return SnapshotReceipt(**{**answer, "rejects": [SnapshotReject(**reject) for reject in answer["rejects"]]})
+
     def add_token_prices(self, prices: str, *, for_everybody: bool = False) -> PriceReceipt:
         """Append dated rates, given as a JSON list; this user's own unless they are for everybody."""
         owner = None if for_everybody else self.user_id
@@ -191,6 +207,12 @@ class Ledger:
     def usage_projects(self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None) -> list[UsageRow]:
         return self._report(UsageRow, "usage_projects", usage, by=by, page=page)
 
+    def usage_summary(self, usage: UsageFilter) -> UsageRow:
+        """All of it in one row: zeros where there is nothing, and a session counts once whatever its days."""
+        filters = {f"p_{name}": value for name, value in usage._asdict().items()}
+        (row,) = self._rows(UsageRow, "usage_summary", **filters)
+        return row
+
     def usage_sessions(
         self, usage: UsageFilter, *, by: str | None = None, page: Page | None = None
     ) -> list[SessionRow]:
@@ -201,8 +223,8 @@ class Ledger:
 
     def usage_session(self, session_id: str, usage: UsageFilter, *, page: Page | None = None) -> list[SessionEventRow]:
         """Every event of one session, named whole or by a unique beginning. Raises NotFound, Conflict."""
-        arguments: dict[str, object] = {"p_session_id": session_id, "p_sources": usage.sources}
-        return self._pages(SessionEventRow, "usage_session", arguments, page=page)
+        filters = {f"p_{name}": value for name, value in usage._asdict().items() if name != "sessions"}
+        return self._pages(SessionEventRow, "usage_session", {"p_session_id": session_id, **filters}, page=page)
 
     def usage_events(self, event_keys: Sequence[str]) -> list[EventCostRow]:
         """What the ledger holds for these event keys; the ones it does not know are left out."""
@@ -216,6 +238,10 @@ class Ledger:
         """How many records could not be counted, by source and reason."""
         return self._rows(RejectRow, "usage_rejects")
 
+    def double_sessions(self) -> list[DoubleSessionRow]:
+        """Sessions that are known by snapshots and from another source too."""
+        return self._rows(DoubleSessionRow, "usage_double_sessions")
+
     # -- upkeep
 
     def verify_token_usage(self) -> list[LedgerCheck]:
@@ -228,23 +254,66 @@ class Ledger:
 
     def rerate_token_usage(self, *, since: date | None = None, until: date | None = None) -> Iterator[RerateReceipt]:
         """Price again what was used on these days (inclusive), one committed slice per step."""
-        after = ""
-        while True:
-            (receipt,) = self._rows(
-                RerateReceipt, "rerate_token_usage", p_from=since, p_to=until, p_after=after, p_limit=SLICE_EVENTS
-            )
+        after: str | None = ""
+        while after is not None:
+            receipt = self.rerate_slice(since=since, until=until, after=after)
             yield receipt
-            if receipt.next_key is None:
-                return
             after = receipt.next_key
+
+    def rerate_slice(
+        self, *, since: date | None = None, until: date | None = None, after: str = "", limit: int = SLICE_EVENTS
+    ) -> RerateReceipt:
+        """One step of it: at most `limit` events behind the key `after`; next_key None says that it was the last."""
+        (receipt,) = self._rows(
+            RerateReceipt, "rerate_token_usage", p_from=since, p_to=until, p_after=after, p_limit=limit
+        )
+        return receipt
 
     def forget_token_usage(self, *, project: str | None = None) -> Iterator[ForgetReceipt]:
         """Erase this user's books, or one project's, one committed slice per step."""
         while True:
-            (receipt,) = self._rows(ForgetReceipt, "forget_token_usage", p_project=project, p_limit=SLICE_EVENTS)
+            receipt = self.forget_slice(project=project)
             yield receipt
             if not receipt.more:
                 return
+
+    def forget_slice(self, *, project: str | None = None, limit: int = SLICE_EVENTS) -> ForgetReceipt:
+        """One step of it, of at most `limit` events."""
+        (receipt,) = self._rows(ForgetReceipt, "forget_token_usage", p_project=project, p_limit=limit)
+        return receipt
+
+    # -- the keys of the HTTP API, which only the service role sees
+
+    def create_api_key(
+        self,
+        *,
+        user_id: str | None,
+        name: str,
+        prefix: str,
+        digest: str,
+        scopes: Sequence[str],
+        expires_at: datetime | None = None,
+        requests_per_minute: int | None = None,
+    ) -> str:
+        """Note a key (tallystick.keys) by its digest; answers its id. user_id None is a service key."""
+        arguments = {
+            "p_user_id": user_id,
+            "p_name": name,
+            "p_prefix": prefix,
+            "p_digest": digest,
+            "p_scopes": list(scopes),
+            "p_expires_at": expires_at,
+            "p_requests_per_minute": requests_per_minute,
+        }
+        return str(self._road.call("create_api_key", arguments))
+
+    def api_keys(self, *, user_id: str | None = None) -> list[ApiKeyRow]:
+        """All keys, or one user's; none of them shows more than its prefix."""
+        return self._ask(lambda: self._road.call_rows(ApiKeyRow, "api_keys", {"p_user_id": user_id}))
+
+    def revoke_api_key(self, key: str) -> str:
+        """End a key, named by its id or its prefix; answers its id. Raises NotFound."""
+        return str(self._ask(lambda: self._road.call("revoke_api_key", {"p_key": key})))
 
     # -- how
 
@@ -264,7 +333,7 @@ class Ledger:
         page: Page | None,
         **more: object,
     ) -> list[Row]:
-        filters = {f"p_{name}": value for name, value in zip(usage._fields, usage, strict=True)}
+        filters = {f"p_{name}": value for name, value in usage._asdict().items()}
         return self._pages(row_class, function, {**filters, "p_by": by, **more}, page=page)
 
     def _pages(
@@ -303,8 +372,7 @@ class Ledger:
         # stamina takes 50 ms to import, and hardly a command needs it
         import stamina
 
-        # it warns of each attempt, and without a handler a warning would go to the terminal
-        logging.getLogger("stamina").addHandler(logging.NullHandler())
+        _keep_attempts_off_the_output()
         for attempt in stamina.retry_context(on=_passes, attempts=self._attempts - 1, timeout=RETRY_TIMEOUT_S):
             with attempt:
                 return ask()
@@ -324,6 +392,21 @@ def _passes(error: Exception) -> bool | float:
     if isinstance(error, RateLimited):
         return float(error.retry_after_s) if error.retry_after_s <= MAX_RETRY_AFTER_S else False
     return isinstance(error, (LedgerUnavailable, Busy))
+
+
+def _keep_attempts_off_the_output() -> None:
+    """Have stamina tell `logging` of its attempts where structlog, which nobody has set up, would print them.
+
+    Hooks that a program has chosen for itself stay.
+    """
+    import structlog  # as above
+    from stamina.instrumentation import LoggingOnRetryHook, get_on_retry_hooks, set_on_retry_hooks
+
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
+    hooks = get_on_retry_hooks()
+    others = [hook for hook in hooks if hook.__module__ != "stamina.instrumentation._structlog"]
+    if not structlog.is_configured() and len(others) < len(hooks):
+        set_on_retry_hooks([*others, LoggingOnRetryHook])
 
 
 def _json_object(members: dict[str, str]) -> str:

@@ -26,6 +26,33 @@ class Receipt(NamedTuple):
         return Receipt(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+class SnapshotReject(NamedTuple):
+    """One session whose running totals could not be counted, and why; None where the record named no such thing."""
+
+    user_id: str | None
+    session_id: str | None
+    reason: str
+
+
+class SnapshotReceipt(NamedTuple):
+    """What running totals of sessions did: a receipt, and which of them were rejected, in the order they came in."""
+
+    received: int
+    new: int
+    revised: int
+    duplicate: int
+    rejected: int
+    unpriced: int
+    rejects: list[SnapshotReject]
+
+
+class DoubleSessionRow(NamedTuple):
+    """A session that the ledger holds from snapshots and from another source as well: its usage counts twice."""
+
+    session_id: str
+    other_source: str
+
+
 class UsageFilter(NamedTuple):
     """Which usage a report is about: inclusive dates in `time_zone`; None is no bound, or the account's own zone."""
 
@@ -176,6 +203,21 @@ class RerateReceipt(NamedTuple):
     new_cost_usd: Decimal
     unpriced: int
     next_key: str | None
+
+
+class ApiKeyRow(NamedTuple):
+    """A key of the HTTP API as people see it; user_id None is a service key, which acts for the user it names."""
+
+    key_id: str
+    user_id: str | None
+    name: str
+    prefix: str
+    scopes: list[str]
+    requests_per_minute: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
 
 
 class PriceReceipt(NamedTuple):

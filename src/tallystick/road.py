@@ -21,10 +21,14 @@ class JsonText(str):
 
 
 class Caller(NamedTuple):
-    """Whose rights a transaction has: a role of Supabase's, and the claims of the user who is signed in, as JSON."""
+    """Whose rights a transaction has: a role of Supabase's, and the claims of the user who is signed in, as JSON.
+
+    `statement_timeout` bounds each statement, as Postgres writes it ("30s"); '' leaves the login's own.
+    """
 
     role: str
     claims: str = ""
+    statement_timeout: str = ""
 
 
 SERVICE = Caller("service_role")

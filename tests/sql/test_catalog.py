@@ -42,7 +42,7 @@ def test_every_constraint_and_index_has_a_name_of_ours_and_an_index_says_what_fo
 
 
 def test_every_function_that_runs_as_its_owner_or_is_seen_pins_its_search_path(db: Db) -> None:
-    unpinned = f"({CALLERS}) and not coalesce('search_path=\"\"' = any (p.proconfig), false)"
+    unpinned = f"({CALLERS}) and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)"
     assert functions(db, unpinned) == []
     assert len(functions(db, "p.prosecdef")) > 10
 

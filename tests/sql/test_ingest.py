@@ -12,9 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.servers import connect
 from tests.sql.books import COUNTS, RATES, cost_of, totals
 from tests.sql.keeper import Keeper, Row, assert_day, observation, other_price
-from tests.sql.waiting import wait_for
+from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 
 TWELFTH, THIRTEENTH = date(2026, 3, 12), date(2026, 3, 13)
 BUCKETS = (
@@ -305,7 +306,7 @@ def test_a_revision_keeps_its_price_unless_it_changes_what_the_price_hangs_on(
 
 def test_a_batch_holds_20000_records_and_no_more(ledger_url_18: str) -> None:
     texts = [f'{{"event_key":"test:{n}","occurred_at":"2026-03-12T12:00:00Z","source":"one"}}' for n in range(20_001)]
-    with psycopg.connect(ledger_url_18) as connection:
+    with connect(ledger_url_18) as connection:
         keeper = Keeper(connection)
         with pytest.raises(psycopg.Error) as refusal, keeper.undone():
             keeper.ingest(*texts)
@@ -316,7 +317,7 @@ def test_a_batch_holds_20000_records_and_no_more(ledger_url_18: str) -> None:
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_the_ledger_is_written_in_read_committed_alone(shared_database_url: str, level: str) -> None:
-    with psycopg.connect(shared_database_url) as connection:
+    with connect(shared_database_url) as connection:
         connection.execute(f"set transaction isolation level {level}".encode())
         with pytest.raises(psycopg.Error) as refusal:
             connection.execute("select public.ingest_token_usage(%s, '[]')", [uuid.uuid4()])
@@ -329,10 +330,10 @@ def test_the_ledger_is_written_in_read_committed_alone(shared_database_url: str,
 
 def test_two_writers_of_one_user_take_turns_and_others_do_not_wait(ledger_url: str) -> None:
     with (
-        psycopg.connect(ledger_url) as first,
-        psycopg.connect(ledger_url) as second,
-        psycopg.connect(ledger_url) as third,
-        psycopg.connect(ledger_url, autocommit=True) as observer,
+        connect(ledger_url) as first,
+        connect(ledger_url) as second,
+        connect(ledger_url) as third,
+        connect(ledger_url, autocommit=True) as observer,
     ):
         mine = Keeper(first)
         first.commit()
@@ -345,11 +346,7 @@ def test_two_writers_of_one_user_take_turns_and_others_do_not_wait(ledger_url: s
         batch = observation(1), observation(2), observation(3)
         waiter = threading.Thread(target=lambda: receipts.append(again.ingest(*batch)))
         waiter.start()
-        waits = (
-            "select wait_event_type = 'Lock' and pg_blocking_pids(pid) = array[%s::integer] "
-            "from pg_stat_activity where pid = %s"
-        )
-        wait_for(observer, waits, [first.info.backend_pid, second.info.backend_pid])
+        wait_for(observer, LOCKED_OUT, [server_process(first)])
         assert others.ingest(*batch)["new"] == 3
         assert receipts == []
         first.commit()
@@ -362,7 +359,7 @@ def test_two_writers_of_one_user_take_turns_and_others_do_not_wait(ledger_url: s
 
 
 def test_a_writer_that_waits_too_long_is_told_to_come_again(ledger_url: str) -> None:
-    with psycopg.connect(ledger_url) as first, psycopg.connect(ledger_url) as second:
+    with connect(ledger_url) as first, connect(ledger_url) as second:
         first.execute("alter function tallystick.lock_account(uuid) set lock_timeout = '10ms'")
         mine = Keeper(first)
         first.commit()

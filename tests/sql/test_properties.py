@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.servers import connect, database_url
 from tests.sql.books import Observation, price_rows, totals, true_events, usage_date
 
 ZONE = "Europe/Berlin"
@@ -55,13 +56,13 @@ observations = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def books_url(server_url: str, request: pytest.FixtureRequest) -> str:
+def books_url(server_url: str, admin_url: str, request: pytest.FixtureRequest) -> str:
     """A database of this module's own, with the tests' prices."""
     name = f"books_{request.node.name.removesuffix('.py')}".replace("/", "_") + uuid.uuid4().hex[:8]
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with connect(admin_url, autocommit=True) as connection:
         connection.execute(f"create database {name} template installed")
-    url = server_url.replace("/tallystick?", f"/{name}?", 1)
-    with psycopg.connect(url, autocommit=True) as connection:
+    url = database_url(server_url, name)
+    with connect(url, autocommit=True) as connection:
         connection.execute("select public.add_token_prices(%s::jsonb)", [json.dumps(price_rows())])
     return url
 
@@ -104,7 +105,7 @@ def test_any_order_repetition_and_batching_gives_the_same_books(
     books_url: str, seen: list[Observation], seed: int
 ) -> None:
     rnd = random.Random(seed)
-    with psycopg.connect(books_url, autocommit=True) as connection:
+    with connect(books_url, autocommit=True) as connection:
         digests = set()
         for _ in range(3):
             user_id = new_user(connection)
@@ -150,7 +151,7 @@ def test_two_concurrent_ingests_of_overlapping_batches_give_the_same_books(
     books_url: str, seen: list[Observation], seed: int
 ) -> None:
     rnd = random.Random(seed)
-    with psycopg.connect(books_url, autocommit=True) as first, psycopg.connect(books_url, autocommit=True) as second:
+    with connect(books_url, autocommit=True) as first, connect(books_url, autocommit=True) as second:
         alone = new_user(first)
         ingest(first, alone, seen)
         together = new_user(first)
@@ -173,7 +174,7 @@ def test_two_concurrent_ingests_of_overlapping_batches_give_the_same_books(
 def test_moving_to_a_zone_gives_the_books_that_were_kept_there_all_along(
     books_url: str, seen: list[Observation]
 ) -> None:
-    with psycopg.connect(books_url, autocommit=True) as connection:
+    with connect(books_url, autocommit=True) as connection:
         moved, stayed = str(uuid.uuid4()), new_user(connection)
         connection.execute("select public.make_account(%s, 'America/Los_Angeles')", [moved])
         for user_id in (moved, stayed):
@@ -190,7 +191,7 @@ def test_forgetting_a_project_leaves_the_books_as_if_it_had_never_been(
     gone = [
         {**observation, "event_key": "gone" + observation["event_key"], "project": "secret"} for observation in gone
     ]
-    with psycopg.connect(books_url, autocommit=True) as connection:
+    with connect(books_url, autocommit=True) as connection:
         forgetful, innocent = new_user(connection), new_user(connection)
         ingest(connection, forgetful, kept + gone)
         ingest(connection, innocent, kept)
@@ -210,7 +211,7 @@ def test_verify_finds_nothing_while_batches_come_in(books_url: str) -> None:
     template = {
         "source": "one", "provider": "test", "model": "model-a", "place_order": "a", "project": "p", "session_id": "s1",
     }  # fmt: skip
-    with psycopg.connect(books_url, autocommit=True) as writer, psycopg.connect(books_url, autocommit=True) as reader:
+    with connect(books_url, autocommit=True) as writer, connect(books_url, autocommit=True) as reader:
         user_id = new_user(writer)
         stop = threading.Event()
 
@@ -243,7 +244,7 @@ def test_verify_finds_nothing_while_batches_come_in(books_url: str) -> None:
 
 
 def test_the_parts_sum_to_the_whole_to_the_last_digit(books_url: str) -> None:
-    with psycopg.connect(books_url, autocommit=True) as connection:
+    with connect(books_url, autocommit=True) as connection:
         user_id = new_user(connection)
         batch = [
             {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
+from tallystick.model import RejectRow
 from tests.sql.keeper import Keeper, Row, observation
 
 OTHERS = observation(8), observation(9)
@@ -229,6 +231,24 @@ def test_no_source_no_place_and_no_reason_is_too_long_to_be_kept(keeper: Keeper)
             assert keeper.ingest(record, {**observation(), **record})["rejected"] == 2
             (kept,) = keeper.rows("rejects")
             assert (kept["source"], kept["position"], kept["reason"]) == (text[:50], text[:500], text[:100])
+
+
+def test_rejects_are_told_by_source_and_reason_with_one_of_their_places(keeper: Keeper) -> None:
+    other = Keeper(keeper.db)
+    other.ingest(observation(1, input_tokens=-1, position="another's"))
+    assert keeper.table("usage_rejects", keeper.user_id) == []
+    bad = observation(1, input_tokens=-1)
+    keeper.set_now("2026-03-13T10:00:00Z")
+    keeper.ingest({**bad, "position": "file:3"}, {**bad, "position": "file:2"}, {**bad, "source": "Zwei"})
+    keeper.set_now("2026-03-14T10:00:00Z")
+    keeper.ingest({**bad, "position": "file:4"}, {**bad, "input_tokens": 1.5})
+    first, last = datetime(2026, 3, 13, 10, tzinfo=UTC), datetime(2026, 3, 14, 10, tzinfo=UTC)
+    expected = [
+        RejectRow("Zwei", "negative", 1, first, first, "file:1"),
+        RejectRow("one", "negative", 3, first, last, "file:2"),
+        RejectRow("one", "not_an_integer", 1, last, last, "file:1"),
+    ]
+    assert keeper.table("usage_rejects", keeper.user_id) == [row._asdict() for row in expected]
 
 
 # -- the same in any company

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Container, Iterator
@@ -17,7 +18,10 @@ Db = psycopg.Connection[Any]
 ALICE, BOB = "aaaaaaaa-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 # the functions that somebody else may call: entries, and the bodies behind them
 CALLERS = "n.nspname = 'public' or p.prosecdef"
+# takes no p_user_id: each of its records names its user
+SNAPSHOTS = "upsert_token_usage"
 NOW = "2026-06-20T12:00:00Z"
+SNAPSHOT_KEY = "snapshot:session-1:2026-06-11:model-a"
 PRICE = {"provider": "test", "valid_from": "2026-01-01", "output_usd_per_mtok": "5", "origin": "test"}
 
 
@@ -32,7 +36,7 @@ class Function(NamedTuple):
 
     @property
     def takes_user(self) -> bool:
-        return any(name == "p_user_id" for name, _ in self.parameters)
+        return self.name == SNAPSHOTS or any(name == "p_user_id" for name, _ in self.parameters)
 
 
 def functions(db: Db, where: str) -> list[Function]:
@@ -59,8 +63,9 @@ def tables(db: Db, where: str = "true") -> list[str]:
 
 
 def tables_of_users(db: Db) -> list[str]:
+    """The tables whose rows are of a user, who may read them."""
     has_user = "exists (select from pg_attribute as a where a.attrelid = c.oid and a.attname = 'user_id')"
-    return tables(db, has_user)
+    return tables(db, f"n.nspname = 'public' and {has_user}")
 
 
 def act_as(db: Db, role: str, user_id: str | None = None) -> None:
@@ -88,10 +93,78 @@ def call(db: Db, function: Function, arguments: dict[str, Any]) -> list[tuple[An
     return db.execute(query.encode(), [arguments.get(name) for name, _ in given]).fetchall()
 
 
+def error_of(db: Db, statement: str) -> psycopg.Error | None:
+    try:
+        with db.transaction(force_rollback=True):
+            db.execute(statement.encode())
+    except psycopg.Error as error:
+        return error
+    return None
+
+
+def refusal(db: Db, function: Function, user_id: str | None) -> tuple[Any, ...] | None:
+    """All that a caller learns from the refusal of a call for somebody, None where it is not refused."""
+    try:
+        with db.transaction(force_rollback=True):
+            call(db, function, for_user(function.name, user_id, {}) if function.takes_user else {})
+    except psycopg.Error as error:
+        told = error.diag
+        return error.sqlstate, told.constraint_name, told.message_primary, told.message_hint, told.message_detail
+    return None
+
+
+def assert_refused(db: Db, function: Function) -> None:
+    """Alice is refused whether or not there is a Bob, as the function is granted and also were it granted to all."""
+    rule = "caller_is_service" if function.name in OF_THE_SERVICE else "caller_is_the_user"
+    with undone(db):
+        for grant in (False, True):
+            if grant:
+                db.execute(f"grant execute on function {function.signature} to authenticated".encode())
+                db.execute("grant execute on all functions in schema tallystick to authenticated")
+            act_as(db, "authenticated", ALICE)
+            told = refusal(db, function, BOB)
+            assert told is not None, f"{function.signature} works for Bob"
+            assert told[:2] == ("PT403", rule) or (told[0] == "42501" and not grant), (function.signature, told)
+            assert told == refusal(db, function, unknown_user()), f"{function.signature} tells whether Bob is there"
+            assert BOB not in str(told)
+            act_as(db, "none")
+
+
 def entry(db: Db, name: str, **arguments: Any) -> list[tuple[Any, ...]]:
     """Call a function of `public` by its name."""
     passed = ", ".join(f"{argument} => %s" for argument in arguments)
     return db.execute(f"select * from public.{name}({passed})".encode(), list(arguments.values())).fetchall()
+
+
+def for_user(name: str, user_id: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call for a user, who stands beside them or, for snapshots, in each of them."""
+    if name != SNAPSHOTS:
+        return {"p_user_id": user_id, **arguments}
+    session_data = [{**totals, "user_id": user_id} for totals in arguments.get("session_data", [snapshot(1)])]
+    return {**arguments, "session_data": json.dumps(session_data)}
+
+
+def snapshot(tens: int, **members: Any) -> dict[str, Any]:
+    """The running totals of a session after so many times ten of everything."""
+    counts = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens", "message_count")
+    return {
+        "session_id": "session-1",
+        "model_used": "model-a",
+        "session_started_at": "2026-06-11T08:00:00Z",
+        "estimated_cost_usd": "0.5",
+        **dict.fromkeys(counts, 10 * tens),
+        **members,
+    }
+
+
+def snapshots(*totals: dict[str, Any], on: str = "2026-06-11") -> tuple[str, str, dict[str, Any]]:
+    """One of WRITES."""
+    return "authenticated", SNAPSHOTS, {"session_data": totals, "daily_data": json.dumps({"usage_date": on})}
+
+
+def correction(event_key: str, **members: Any) -> tuple[str, str, dict[str, Any]]:
+    """One of WRITES."""
+    return "service_role", "correct_token_usage", {"p_corrections": json.dumps([{"event_key": event_key, **members}])}
 
 
 def observation(number: int, **members: Any) -> dict[str, Any]:
@@ -122,15 +195,21 @@ def price(model: str, input_usd_per_mtok: str) -> dict[str, str]:
     return {**PRICE, "model": model, "input_usd_per_mtok": input_usd_per_mtok}
 
 
+def api_key(prefix: str) -> dict[str, Any]:
+    digest = hashlib.sha256(prefix.encode()).hexdigest()
+    return {"p_name": "a key", "p_prefix": prefix, "p_digest": digest, "p_scopes": ["ingest"]}
+
+
 def ingest(db: Db, user_id: str, batch: list[dict[str, Any]]) -> None:
     entry(db, "ingest_token_usage", p_user_id=user_id, p_events=json.dumps(batch))
 
 
 def open_books(db: Db) -> None:
-    """Prices for everybody, the clock, and names that are written out in full."""
+    """Prices for everybody, a service key, the clock, and names that are written out in full."""
     db.execute("set local search_path = ''")
     db.execute("select set_config('tallystick.now', %s, true)", [NOW])
     entry(db, "add_token_prices", p_prices=json.dumps([price("model-a", "3")]))
+    entry(db, "create_api_key", p_user_id=None, **api_key("tly_service"))
 
 
 def keep_alices_books(db: Db) -> None:
@@ -151,7 +230,8 @@ def keep_bobs_books(db: Db) -> None:
     """Books that would show up in Alice's, wherever hers were not told from his.
 
     The same keys and labels with other counts, times before, between and after hers, sessions that begin like hers,
-    prices for what she has none for, and damage: an event on a wrong day, and a version of no event.
+    totals that were corrected sooner than hers, prices for what she has none for, and damage: an event on a wrong day,
+    and a version of no event.
     """
     entry(db, "make_account", p_user_id=BOB, p_time_zone="America/Los_Angeles")
     own = [
@@ -160,6 +240,7 @@ def keep_bobs_books(db: Db) -> None:
         for since in ("2026-01-01", "2026-02-01")
     ]
     entry(db, "add_token_prices", p_prices=json.dumps(own), p_user_id=BOB)
+    entry(db, "create_api_key", p_user_id=BOB, **api_key("tly_bob"))
     ingest(db, BOB, [observation(number, output_tokens=1) for number in range(1, 4)])
     batch = [
         *(observation(number, input_tokens=5000, output_tokens=700, device="lap") for number in range(1, 16)),
@@ -176,15 +257,21 @@ def keep_bobs_books(db: Db) -> None:
         *chain(datetime(2026, 6, 12, 2, 10, tzinfo=UTC), 15),
     ]
     ingest(db, BOB, batch)
+    for _, name, arguments in (
+        snapshots(snapshot(3)),
+        correction(SNAPSHOT_KEY, input_tokens=7),
+        snapshots(snapshot(9)),
+    ):
+        entry(db, name, **for_user(name, BOB, arguments))
     db.execute("update public.token_usage_events set usage_date = '2026-06-01' where event_key = 'test:32'")
     db.execute("update public.token_usage_event_versions set event_key = 'nobody' where event_key = 'test:3'")
 
 
-def rows_of(db: Db, user_id: str) -> dict[str, list[Any]]:
-    """Every row of a user, without the numbers that a sequence gave."""
+def rows_of(db: Db, user_id: str, *, with_keys: bool = True) -> dict[str, list[Any]]:
+    """Every row of a user, without numbers that a sequence or chance gave; the keys are for the owner alone to read."""
     found = {}
-    for table in tables_of_users(db):
-        query = f"select to_jsonb(t) - 'price_id' from {table} as t where user_id = %s order by 1"
+    for table in [*tables_of_users(db), *(["tallystick.api_keys"] if with_keys else [])]:
+        query = f"select to_jsonb(t) - 'price_id' - 'key_id' from {table} as t where user_id = %s order by 1"
         found[table] = [line for (line,) in db.execute(query.encode(), [user_id])]
     return found
 
@@ -208,10 +295,19 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_blocks", {}),
     ("usage_blocks", {"p_since": "2026-06-14", "p_until": "2026-06-14"}),
     ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(120)]}),
+    ("usage_summary", {}),
+    ("usage_summary", {"p_models": ["model-a"], "p_since": "2026-06-11"}),
+    ("usage_summary", {"p_time_zone": "Asia/Tokyo"}),
+    ("usage_rejects", {}),
+    ("usage_double_sessions", {}),
     ("ledger_state", {}),
     ("verify_token_usage", {}),
     ("ledger_digest", {}),
 ]
+
+# what takes no user, and all that the service role alone may do
+OF_THE_LEDGER = {"only_account", "renew_ledger_id", "revoke_api_key"}
+OF_THE_SERVICE = OF_THE_LEDGER | {"create_api_key", "api_keys", "admit_request", "admit_caller"}
 
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("authenticated", "make_account", {"p_time_zone": "UTC"}),
@@ -234,16 +330,19 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("authenticated", "add_token_prices", {"p_prices": json.dumps([price("nobody-knows", "11")])}),
     ("service_role", "rerate_token_usage", {"p_limit": 4}),
     ("service_role", "rerate_token_usage", {"p_limit": 100, "p_from": "2026-06-10"}),
-    (
-        "service_role",
-        "correct_token_usage",
-        {"p_corrections": json.dumps([{"event_key": "test:5", "project": "corrected", "input_tokens": 1}])},
-    ),
-    ("service_role", "correct_token_usage", {"p_corrections": json.dumps([{"event_key": "test:16"}])}),
+    correction("test:5", project="corrected", input_tokens=1),
+    correction("test:16"),
+    snapshots(snapshot(1)),
+    snapshots(snapshot(2), snapshot(1, session_id="session-2"), snapshot(-1)),
+    correction(SNAPSHOT_KEY, input_tokens=1),
+    snapshots(snapshot(4), on="2026-06-12"),
+    snapshots(snapshot(3)),  # less than before
+    ("service_role", "create_api_key", api_key("tly_alice")),
     ("authenticated", "set_time_zone", {"p_time_zone": "Asia/Tokyo"}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1", "p_limit": 2}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1"}),
     ("authenticated", "forget_token_usage", {}),
+    ("service_role", "api_keys", {}),
 ]
 
 
@@ -252,11 +351,16 @@ def outcome(db: Db, role: str, name: str, arguments: dict[str, Any]) -> Any:
     try:
         with db.transaction():
             act_as(db, role, ALICE if role == "authenticated" else None)
-            rows = entry(db, name, p_user_id=ALICE, **arguments)
+            rows = entry(db, name, **for_user(name, ALICE, arguments))
             act_as(db, "none")
-            return rows
+            return [tuple(map(without_chance, row)) for row in rows]
     except psycopg.Error as error:
         return error.sqlstate, error.diag.constraint_name, error.diag.message_primary
+
+
+def without_chance(value: Any) -> Any:
+    """An id that is no user's is another one each time."""
+    return "an id" if isinstance(value, uuid.UUID) and str(value) not in (ALICE, BOB) else value
 
 
 def reports_of_alice(db: Db, names: Container[str] | None = None) -> Iterator[tuple[str, Any]]:

@@ -34,7 +34,7 @@ USAGE_ERRORS = {
     "daily --by colour": "'colour' is not one of 'model', 'project', 'source', 'session'",
     "weekly --week-start mon": "'mon' is no day of the week",
     "session": "Missing argument 'ID'.",
-    "daily --database ledger.db": "that is no URL of Postgres",
+    "daily --database ledger.db": "that is no URL of a ledger",
     "forget": "either --project NAME or --everything",
     "forget --everything --project shop": "either --project NAME or --everything",
     "rerate --since 2026-11-02 --until 2026-11-01": "exchange them",

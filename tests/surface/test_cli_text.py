@@ -16,7 +16,6 @@ from tallystick.cli.cells import (
     cut_end,
     cut_start,
     dollars,
-    exact,
     grouped,
     label,
     short_ids,
@@ -27,7 +26,6 @@ from tallystick.cli.cells import (
 )
 from tallystick.cli.lookups import find_project
 from tallystick.cli.options import parse_day, parse_last
-from tallystick.ranges import Last, since_of
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look, render_table
 from tallystick.cli.report_notes import title_over
 from tallystick.cli.report_tables import duration
@@ -35,6 +33,8 @@ from tallystick.cli.sample import write_sample
 from tallystick.cli.terminal import COLOUR, PLAIN, Terminal, one_line
 from tallystick.errors import InvalidRequest, NotFound
 from tallystick.model import UsageFilter, UsageRow
+from tallystick.ranges import Last, since_of
+from tallystick.reports import exact
 from tallystick.totals import add_exactly, add_up
 
 

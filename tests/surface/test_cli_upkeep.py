@@ -127,7 +127,12 @@ def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(ow
     ):
         usage = {model: {"inputTokens": 1, "outputTokens": 1, "costUSD": float(cost)} for model, cost in models.items()}
         truth.add_line(own.claude, session_id, {"type": "cost-state", "sessionId": session_id, "modelUsage": usage})
+    with psycopg.connect(own.lines("db", "url")[0]) as connection:
+        totals = "jsonb_build_object('user_id', user_id, 'session_id', %s::text, 'output_tokens', 1)"
+        query = f"select public.upsert_token_usage({totals}) ->> 'new' from public.token_usage_accounts"
+        assert connection.execute(query.encode(), [truth.THIRD]).fetchone() == ("1",)
     text = own.run("doctor").stdout
+    assert f"{truth.THIRD}: by snapshots and by claude-code" in text
     assert f"{own.claude / 'projects'}: 3 files" in text
     assert "passed over, of the unknown type hologram: 1 line" in text
     assert "rejected, not_json: 1 record" in text
@@ -157,6 +162,7 @@ def test_doctor_works_on_an_empty_machine(empty: Tally) -> None:
     text = empty.run("doctor").stdout
     assert f"{empty.claude / 'projects'}: not there" in text
     assert "no usage yet" in text
+    assert "Counted twice\n  nothing\n" in text
 
 
 def test_config_tells_each_setting_and_its_origin(fresh: Tally) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
-import psycopg
 import pytest
 
-from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound
+from tallystick.db import Database
+from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound, TooMuch
 from tallystick.ledger import PAGE_ROWS, Ledger
-from tallystick.model import EventCostRow, LedgerCheck, Receipt, UsageFilter
+from tallystick.model import DoubleSessionRow, EventCostRow, LedgerCheck, Receipt, SnapshotReject, UsageFilter
 from tallystick.observation import Observation
+from tests.servers import connect
 from tests.surface.records import NOON, batch_of, key_of, observation
 
 EVERYTHING = UsageFilter()
@@ -65,6 +66,9 @@ def test_what_goes_in_comes_out(ledger: Ledger) -> None:
     assert (day.input_tokens, day.output_tokens, day.unpriced_message_count) == (2000, 200, 1)
     assert day.cost_usd == cost
     assert isinstance(day.cost_usd, Decimal)
+    assert ledger.usage_summary(EVERYTHING) == day._replace(period_start=None)
+    nothing = ledger.usage_summary(UsageFilter(sources=["nobody"]))
+    assert (nothing.event_count, nothing.session_count, nothing.cost_usd) == (0, 0, Decimal(0))
     assert ledger.usage_events([key_of(2), key_of(1), key_of(3)]) == [
         EventCostRow(key_of(1), "session-1", "claude-opus-4-8", cost),
         EventCostRow(key_of(2), "session-2", "nobody-knows", None),
@@ -97,6 +101,22 @@ def test_upkeep_through_python(ledger: Ledger) -> None:
     (gone,) = ledger.forget_token_usage(project="/work/p")
     assert (gone.events, gone.versions, gone.sessions, gone.more) == (3, 4, 3, False)
     assert ledger.usage_daily(EVERYTHING) == []
+
+
+def test_running_totals_through_python(ledger: Ledger) -> None:
+    totals = {"user_id": ledger.user_id, "session_id": "session-1", "model_used": "claude-opus-4-8"}
+    totals |= {"session_started_at": NOON.isoformat(), "input_tokens": 1000, "output_tokens": 100}
+    day = json.dumps({"usage_date": "2026-03-12"})
+    shrunk = {**totals, "output_tokens": 99}
+    rejects = [SnapshotReject(ledger.user_id, "session-1", "totals_shrank"), SnapshotReject(None, None, "missing_user")]
+    assert ledger.upsert_token_usage(json.dumps([totals, shrunk, {}]), day) == (3, 1, 0, 0, 2, 0, rejects)
+    assert ledger.upsert_token_usage(json.dumps(totals)) == (1, 0, 0, 1, 0, 0, [])
+    (row,) = ledger.usage_daily(EVERYTHING)
+    assert (row.period_start, row.input_tokens) == (date(2026, 3, 12), 1000)
+    assert row.cost_usd == (1000 * INPUT_USD + 100 * OUTPUT_USD) / 1_000_000
+    assert ledger.double_sessions() == []
+    ledger.ingest_token_usage(batch_of(observation(1), observation(2)))
+    assert ledger.double_sessions() == [DoubleSessionRow("session-1", "claude-code")]
 
 
 # -- what cannot be read
@@ -202,7 +222,6 @@ def test_errors_of_the_ledger_are_ours_with_a_hint(ledger: Ledger) -> None:
         (InvalidRequest, "by_is_known", lambda: ledger.usage_daily(EVERYTHING, by="weather")),
         (InvalidRequest, "since_is_not_after_until", lambda: ledger.usage_daily(UsageFilter(date.max, date.min))),
         (InvalidRequest, "prices_are_a_list", lambda: ledger.add_token_prices("{}")),
-        (InvalidRequest, "batch_is_at_most_20000", lambda: ledger.ingest_token_usage(batch_of(*[b"5"] * 20_001))),
         (NotFound, "session_exists", lambda: ledger.usage_session("bbbb", EVERYTHING)),
         (NotFound, "corrected_event_exists", lambda: ledger.correct_token_usage(stranger)),
         (Conflict, "session_prefix_is_unique", lambda: ledger.usage_session("aaaa", EVERYTHING)),
@@ -217,11 +236,12 @@ def test_errors_of_the_ledger_are_ours_with_a_hint(ledger: Ledger) -> None:
 
 def test_a_login_that_may_not_act_for_the_ledger_is_forbidden(ledger_url: str) -> None:
     name = f"stranger_{uuid.uuid4().hex}"
-    with psycopg.connect(ledger_url, autocommit=True) as owner:
+    with connect(ledger_url, autocommit=True) as owner:
         owner.execute(f"create role {name}".encode())
         try:
-            with Ledger.connect(ledger_url, user_id=str(uuid.uuid4())) as ledger:
-                ledger._database.run_script(f"set session authorization {name}")
+            with Database.connect(ledger_url) as database:
+                database.run_script(f"set session authorization {name}")
+                ledger = Ledger(database, user_id=str(uuid.uuid4()))
                 with pytest.raises(Forbidden, match="service_role") as refusal:
                     ledger.ledger_state()
                 assert "member of service_role" in refusal.value.hint
@@ -235,7 +255,10 @@ def test_a_ledger_of_the_owner_works_without_the_service_role(ledger_url: str) -
 
 
 def test_books_that_another_writer_holds_are_busy(ledger_url: str) -> None:
-    with psycopg.connect(ledger_url) as holder, Ledger.connect(ledger_url, user_id=str(uuid.uuid4())) as ledger:
+    with (
+        connect(ledger_url) as holder,
+        Ledger.connect(ledger_url, user_id=str(uuid.uuid4()), attempts=1) as ledger,
+    ):
         holder.execute("alter function tallystick.lock_account(uuid) set lock_timeout = '10ms'")
         holder.commit()
         ledger.make_account(time_zone="UTC")
@@ -252,16 +275,32 @@ def test_the_identity_of_a_ledger_is_a_text(ledger: Ledger) -> None:
     assert ledger_id == str(uuid.UUID(ledger_id))
 
 
-def test_a_mistake_of_ours_is_not_told_as_a_broken_connection(ledger: Ledger) -> None:
-    with pytest.raises(LedgerError) as mistake:
-        ledger._database.rows(str, "select %s", [])
+def test_a_mistake_of_ours_is_not_told_as_a_broken_connection(ledger_url: str) -> None:
+    with Database.connect(ledger_url) as database, pytest.raises(LedgerError) as mistake:
+        database.rows(str, "select %s", [])
     assert type(mistake.value) is LedgerError
 
 
-def test_a_statement_that_the_server_cuts_short_is_busy(ledger: Ledger) -> None:
-    ledger._database.run_script("set statement_timeout = '1ms'")
-    ledger._database.run_script("set lock_timeout = 0")
-    batch = batch_of(*(observation(number) for number in range(2000)))
-    with pytest.raises(Busy) as refusal:
-        ledger.ingest_token_usage(batch)
+def test_a_batch_of_more_records_than_one_call_takes_is_halved(ledger: Ledger) -> None:
+    batch = batch_of(*[b"5"] * 20_000, observation(1))
+    assert ledger.ingest_token_usage(batch) == Receipt(received=20_001, new=1, rejected=20_000)
+
+
+def test_a_batch_that_is_too_slow_is_halved_until_it_is_not(ledger_url: str) -> None:
+    with connect(ledger_url, autocommit=True) as owner:
+        owner.execute(
+            "create function public.dawdle() returns trigger language plpgsql as "
+            "'begin perform pg_sleep(0.005); return new; end'"
+        )
+        owner.execute(
+            "create trigger dawdle before insert on public.token_usage_events for each row execute function dawdle()"
+        )
+    with Database.connect(ledger_url) as database:
+        database.run_script("set statement_timeout = '500ms'")
+        ledger = Ledger(database, user_id=str(uuid.uuid4()))
+        batch = batch_of(*(observation(number) for number in range(200)))
+        assert ledger.ingest_token_usage(batch) == Receipt(received=200, new=200)
+        database.run_script("set statement_timeout = '1ms'")
+        with pytest.raises(TooMuch) as refusal:
+            ledger.ingest_token_usage(batch_of(observation(1000)))
     assert refusal.value.hint

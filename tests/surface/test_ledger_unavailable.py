@@ -13,10 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from tallystick.db import Database
 from tallystick.errors import LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import Receipt
-from tests.sql.waiting import wait_for
+from tests.servers import connect
+from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 from tests.surface.records import batch_of, key_of, observation
 
 # -- passwords
@@ -71,8 +73,8 @@ def test_a_password_that_the_server_refuses_is_not_shown(ledger_url: str) -> Non
 
 
 @pytest.fixture
-def observer(server_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(server_url, autocommit=True) as connection:
+def observer(admin_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with connect(admin_url, autocommit=True) as connection:
         yield connection
 
 
@@ -87,9 +89,26 @@ def end_connections(observer: psycopg.Connection[Any], ledger_url: str) -> None:
     assert ended.fetchall() == [(True,)]
 
 
-def test_a_connection_that_breaks_is_told_and_the_next_call_opens_another(
+@pytest.fixture
+def hasty(ledger_url: str) -> Iterator[Ledger]:
+    """A ledger that tries once and tells."""
+    with Ledger.connect(ledger_url, user_id=str(uuid.uuid4()), attempts=1) as connected:
+        yield connected
+
+
+def test_a_connection_that_breaks_is_opened_anew_and_the_call_goes_on(
     ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
 ) -> None:
+    batch = batch_of(observation(1))
+    assert ledger.ingest_token_usage(batch).new == 1
+    end_connections(observer, ledger_url)
+    assert ledger.ingest_token_usage(batch) == Receipt(received=1, duplicate=1)
+
+
+def test_a_connection_that_breaks_is_told_and_the_next_call_opens_another(
+    hasty: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    ledger = hasty
     batch = batch_of(observation(1))
     assert ledger.ingest_token_usage(batch).new == 1
     end_connections(observer, ledger_url)
@@ -100,8 +119,9 @@ def test_a_connection_that_breaks_is_told_and_the_next_call_opens_another(
 
 
 def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+    hasty: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
 ) -> None:
+    ledger = hasty
     name = database_of(ledger_url)
     ledger.make_account(time_zone="UTC")
     observer.execute(f"alter database {name} allow_connections false".encode())
@@ -115,8 +135,9 @@ def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
 
 
 def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
+    hasty: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
 ) -> None:
+    ledger = hasty
     ledger.make_account(time_zone="UTC")
     failures: list[BaseException] = []
 
@@ -126,12 +147,11 @@ def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
         except LedgerError as error:
             failures.append(error)
 
-    with psycopg.connect(ledger_url) as holder:
+    with connect(ledger_url) as holder:
         holder.execute("lock table public.token_usage_daily in access exclusive mode")
         thread = threading.Thread(target=ingest)
         thread.start()
-        waits = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
-        wait_for(observer, waits, [holder.info.backend_pid])
+        wait_for(observer, LOCKED_OUT, [server_process(holder)])
         end_connections(observer, ledger_url)
         thread.join(timeout=60)
     assert [type(failure) for failure in failures] == [LedgerUnavailable]
@@ -166,10 +186,8 @@ def test_a_ctrl_c_before_the_answer_costs_the_connection_and_is_not_told(ledger_
     assert (process.returncode, process.stdout, process.stderr) == (0, "1\n", "")
 
 
-def test_a_transaction_that_broke_is_not_continued(
-    ledger: Ledger, ledger_url: str, observer: psycopg.Connection[Any]
-) -> None:
-    database = ledger._database
+def test_a_transaction_that_broke_is_not_continued(ledger_url: str, observer: psycopg.Connection[Any]) -> None:
+    database = Database.connect(ledger_url)
     with database.transaction():
         assert database.has_open_transaction()
     assert not database.has_open_transaction()
@@ -183,3 +201,4 @@ def test_a_transaction_that_broke_is_not_continued(
         break_in_the_middle()
     with database.transaction():
         assert database.value("select 1") == 1
+    database.close()

@@ -17,7 +17,9 @@ from tallystick.errors import CheckpointError
 from tallystick.model import LedgerState
 
 USER = "00000000-0000-4000-8000-000000000001"
-LEDGER = LedgerState("00000000-0000-4000-8000-00000000000a", 0, "UTC", "0001_initial")
+LEDGER = LedgerState(
+    "00000000-0000-4000-8000-00000000000a", 0, "UTC", "0001_initial", "00000000-0000-4000-8000-00000000000b"
+)
 
 
 def checkpoint(offset: int = 10) -> Checkpoint:

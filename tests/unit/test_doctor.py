@@ -1,12 +1,13 @@
-"""What the doctor says of the places where transcripts lie."""
+"""What the doctor says of the places where transcripts lie, and of sessions that are counted twice."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tallystick.cli.doctor import transcript_lines
+from tallystick.cli.doctor import double_lines, transcript_lines
 from tallystick.collector.discover import discover
 from tallystick.config import Settings, load_settings
+from tallystick.model import DoubleSessionRow
 from tests.unit.nobody import as_nobody
 
 
@@ -43,3 +44,12 @@ def test_a_folder_that_may_not_be_entered_is_named_and_not_called_absent(public_
 
 def test_a_folder_that_does_not_exist_is_not_there(tmp_path: Path) -> None:
     assert transcript_lines(settings_of(tmp_path), discover([tmp_path])) == [f"{tmp_path / 'projects'}: not there"]
+
+
+def test_the_first_ten_of_many_sessions_that_are_counted_twice_are_named() -> None:
+    sessions = [DoubleSessionRow(f"s{number}", "codex") for number in range(12)]
+    lines = double_lines(sessions)
+    assert lines[:10] == [f"s{number}: by snapshots and by codex" for number in range(10)]
+    assert lines[10:] == ["and 2 more sessions"]
+    assert double_lines(sessions[:10]) == lines[:10]
+    assert double_lines(sessions[:11])[10:] == ["and 1 more session"]

@@ -23,7 +23,7 @@ from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.collector.discover import Discovery, discover
 from tallystick.config import Settings
 from tallystick.embedded import EmbeddedServer
-from tallystick.model import RejectRow, UsageFilter, UsageRow
+from tallystick.model import DoubleSessionRow, RejectRow, UsageFilter, UsageRow
 from tallystick.redaction import redacted_url
 from tallystick.sources.claude_code import KNOWN_LINE_TYPES
 from tallystick.totals import add_up
@@ -52,6 +52,7 @@ def doctor(common: CommonOptions, no_import: bool) -> None:
         models = books.ledger.usage_models(UsageFilter())
         _section("Not counted", rejected_lines(books.ledger.rejects(), line_counts_of(books)), terminal)
         _section("Unpriced models", unpriced_lines(models), terminal)
+        _section("Counted twice", double_lines(books.ledger.double_sessions()), terminal)
         compared = reconcile(books, found.files)
         _section("What Claude Code says beside the ledger", gap_lines(compared, terminal, common.verbose), terminal)
 
@@ -118,6 +119,15 @@ def unpriced_lines(models: Sequence[UsageRow]) -> list[str]:
         return ["none"]
     lines = [f"{label(row.model)}: {plural(row.unpriced_message_count, 'message')}" for row in unpriced]
     return [*lines, "Put prices that fit (also their speed and tier) into prices.json, then run `tally rerate`."]
+
+
+def double_lines(sessions: Sequence[DoubleSessionRow]) -> list[str]:
+    """Each session whose running totals were sent in although its calls are known."""
+    lines = [
+        f"{label(row.session_id)}: by snapshots and by {label(row.other_source)}" for row in sessions[:MOST_LISTED]
+    ]
+    left = len(sessions) - len(lines)
+    return [*lines, *([f"and {plural(left, 'more session')}"] if left else [])] or ["nothing"]
 
 
 def gap_lines(compared: Sequence[Reconciled], terminal: Terminal, is_verbose: bool) -> list[str]:

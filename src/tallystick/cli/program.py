@@ -55,6 +55,11 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "forget": Entry("ledger_commands", "forget", "Erase usage from the ledger."),
         "doctor": Entry("doctor", "doctor", "Show what was found, what was not counted, and why."),
     },
+    "Server": {
+        "up": Entry("serve", "up", "Start the database, import, and serve the HTTP API."),
+        "serve": Entry("serve", "serve", "Serve the HTTP API on the ledger."),
+        "keys": Entry("keys_commands", "keys", "The keys of the HTTP API: create, list, revoke."),
+    },
     "Setup": {
         "db": Entry("database_commands", "database", "The database: start, stop, back up, restore, ..."),
         "config": Entry("config_command", "config", "Show every setting and where it comes from."),

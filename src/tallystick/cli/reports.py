@@ -112,21 +112,6 @@ def zone_of(usage: UsageFilter) -> tzinfo:
     return find_zone(usage.time_zone)
 
 
-def fitting_events(rows: Sequence[SessionEventRow], usage: UsageFilter) -> list[SessionEventRow]:
-    """The calls of a session that fit the days and labels asked for."""
-    zone = zone_of(usage)
-
-    def fits(row: SessionEventRow) -> bool:
-        day = row.occurred_at.astimezone(zone).date()
-        return (
-            (usage.since or day) <= day <= (usage.until or day)
-            and (usage.projects is None or (row.project or "") in usage.projects)
-            and (usage.models is None or (row.model or "") in usage.models)
-        )
-
-    return [row for row in rows if fits(row)]
-
-
 def _table_lines(
     report: Report[Row], rows: Sequence[Row], answer: Answer, options: ReportOptions, terminal: Terminal
 ) -> list[str]:
@@ -237,7 +222,7 @@ def session(common: CommonOptions, options: ReportOptions, *, session_id: str) -
         title=f"Session {session_id}",
         list_name="events",
         columns=SessionEventRow._fields,
-        fetch=lambda ledger, usage, _: fitting_events(ledger.usage_session(session_id, usage), usage),
+        fetch=lambda ledger, usage, _: ledger.usage_session(session_id, usage),
         sheet=event_sheet,
     )
     show_report(report, common, options)

@@ -51,16 +51,15 @@ ADDRESSES: dict[str, Address] = {
     "usage_summary": Address("GET", "/summary"),
     "usage_events": Address("POST", "/events", "events"),
     "usage_rejects": Address("GET", "/rejects", "rejects"),
+    "usage_double_sessions": Address("GET", "/double-sessions", "sessions"),
     "verify_token_usage": Address("GET", "/verify", "checks"),
     "ledger_digest": Address("GET", "/digest", "digest"),
     "rerate_token_usage": Address("POST", "/rerate"),
     "forget_token_usage": Address("POST", "/forget"),
-    "create_api_key": Address("POST", "/keys", "key_id"),
-    "api_keys": Address("GET", "/keys", "keys"),
-    "revoke_api_key": Address("DELETE", "/keys/{p_key}", "key_id"),
 }
 # a list is asked for by the name of one
-QUERY_NAMES = {"sources": "source", "projects": "project", "models": "model", "sessions": "session"}
+LIST_NAMES = {"sources": "source", "projects": "project", "models": "model", "sessions": "session"}
+QUERY_NAMES = {"time_zone": "timezone"}
 
 
 class ServerRoad:
@@ -109,8 +108,9 @@ class ServerRoad:
 
 def _query(name: str, value: object) -> list[tuple[str, str]]:
     name = name.removeprefix("p_")
+    name = QUERY_NAMES.get(name, name)
     if isinstance(value, list):
-        return [(QUERY_NAMES[name], str(one)) for one in value]
+        return [(LIST_NAMES[name], str(one)) for one in value]
     if isinstance(value, date):
         return [(name, value.isoformat())]
     return [(name, str(value))]

@@ -27,10 +27,11 @@ begin
   returns uuid
   language sql
   stable
+  set search_path = pg_catalog, pg_temp
   as $body$
     select coalesce(
-      nullif(pg_catalog.current_setting('request.jwt.claim.sub', true), ''),
-      nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'
+      nullif(current_setting('request.jwt.claim.sub', true), ''),
+      nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'
     )::uuid
   $body$;
   comment on function auth.uid() is 'The user of this request, from the claims that the gateway has set.';

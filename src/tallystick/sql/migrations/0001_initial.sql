@@ -21,6 +21,10 @@
 -- `public` holds the tables and thin entry functions with the caller's rights. The bodies live in `tallystick`, which
 -- no REST API exposes; they run with their owner's rights, and each one asks tallystick.check_caller() first. Only they
 -- write: no role is granted insert, update or delete on a table.
+--
+-- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own
+-- temporary schema searches it first, an empty one too, and a type there brings a check that would run with the owner's
+-- rights.
 
 create schema tallystick;
 comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed by any API.';
@@ -43,7 +47,7 @@ create function tallystick.check_service_caller()
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_role text := pg_catalog.current_setting('role', true);
@@ -68,7 +72,7 @@ create function tallystick.check_caller(p_user_id uuid)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_user_id is null then
@@ -529,7 +533,7 @@ create function tallystick.read_observation(p_record json)
 returns tallystick.observation
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_blank tallystick.observation := tallystick.blank_observation();
@@ -637,7 +641,7 @@ create function tallystick.read_observations(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_events json := p_events;
@@ -817,7 +821,7 @@ create function tallystick.fold_observations(p_observations tallystick.observati
 returns tallystick.observation[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with amount as (
     select distinct on (o.event_key) o.* from unnest(p_observations) as o
@@ -867,7 +871,7 @@ comment on type tallystick.usage_move is
 create function tallystick.move_standing_totals(p_user_id uuid, p_move tallystick.usage_move)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -959,7 +963,7 @@ comment on function tallystick.move_standing_totals(uuid, tallystick.usage_move)
 create function tallystick.move_totals(p_user_id uuid, p_moves tallystick.usage_move[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1148,7 +1152,7 @@ comment on type tallystick.event_change is 'An event before and after; new_event
 create function tallystick.apply_changes(p_user_id uuid, p_changes tallystick.event_change[], p_reason text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1255,7 +1259,7 @@ create function tallystick.price_event(p_event public.token_usage_events)
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -1274,7 +1278,7 @@ create function tallystick.cost_event(
 returns public.token_usage_events
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   p_event.cost_usd := tallystick.cost_usd(
@@ -1306,7 +1310,7 @@ create function tallystick.revised_event(
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event public.token_usage_events := p_event;
@@ -1373,7 +1377,7 @@ comment on function tallystick.revised_event(
 create function tallystick.revise_events(p_user_id uuid, p_observations tallystick.observation[], p_time_zone text)
 returns integer
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1414,7 +1418,7 @@ comment on function tallystick.revise_events(uuid, tallystick.observation[], tex
 create function tallystick.lock_account(p_user_id uuid)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '30s'
 as $$
 declare
@@ -1445,7 +1449,7 @@ comment on function tallystick.lock_account(uuid) is
 create function tallystick.keep_rejects(p_user_id uuid, p_observations tallystick.observation[])
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   insert into public.token_usage_rejects as r
   select distinct p_user_id, o.source, o.position, o.reject_reason, tallystick.current_time(), tallystick.current_time()
@@ -1552,16 +1556,12 @@ $$;
 comment on function tallystick.insert_events(uuid, text, json) is
   'Inserts the events that are new, priced, and answers what they add to the totals; nothing unless the batch is fit.';
 
-create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
+-- What is left to do once the account is locked; runs with the settings of the body that calls it.
+create function tallystick.take_events(p_user_id uuid, p_time_zone text, p_events json)
 returns jsonb
 language plpgsql
-security definer
-set search_path = ''
-set jit = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_time_zone text;
   v_inserted record;
   v_is_fit boolean;
   v_received integer;
@@ -1569,14 +1569,8 @@ declare
   v_observations tallystick.observation[];
   v_revised integer := 0;
 begin
-  perform tallystick.check_caller(p_user_id);
-  if p_events is null or json_typeof(p_events) <> 'array' then
-    raise exception using errcode = 'PT400', constraint = 'events_are_a_list',
-      message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
-  end if;
-  v_time_zone := tallystick.lock_account(p_user_id);
   begin
-    v_inserted := tallystick.insert_events(p_user_id, v_time_zone, p_events);
+    v_inserted := tallystick.insert_events(p_user_id, p_time_zone, p_events);
     v_is_fit := v_inserted.is_fit;
   exception when data_exception then
     v_is_fit := false;
@@ -1595,7 +1589,7 @@ begin
     end if;
     v_observations := tallystick.fold_observations(v_observations);
     v_inserted := tallystick.insert_events(
-      p_user_id, v_time_zone, to_json(coalesce(v_observations, '{}'::tallystick.observation[]))
+      p_user_id, p_time_zone, to_json(coalesce(v_observations, '{}'::tallystick.observation[]))
     );
   end if;
   if v_received > 20000 then
@@ -1606,13 +1600,36 @@ begin
     perform tallystick.move_totals(p_user_id, v_inserted.moves);
   end if;
   if v_inserted.new < cardinality(v_observations) then
-    v_revised := tallystick.revise_events(p_user_id, v_observations, v_time_zone);
+    v_revised := tallystick.revise_events(p_user_id, v_observations, p_time_zone);
   end if;
   return jsonb_build_object(
     'received', v_received, 'new', v_inserted.new, 'revised', v_revised,
     'duplicate', v_received - v_rejected - v_inserted.new - v_revised, 'rejected', v_rejected,
     'unpriced', v_inserted.unpriced
   );
+end
+$$;
+comment on function tallystick.take_events(uuid, text, json) is
+  'Takes observations of a user whose account is locked; answers the receipt.';
+
+create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_time_zone text;
+begin
+  perform tallystick.check_caller(p_user_id);
+  if p_events is null or json_typeof(p_events) <> 'array' then
+    raise exception using errcode = 'PT400', constraint = 'events_are_a_list',
+      message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
+  end if;
+  v_time_zone := tallystick.lock_account(p_user_id);
+  return tallystick.take_events(p_user_id, v_time_zone, p_events);
 end
 $$;
 comment on function tallystick.ingest_token_usage(uuid, json) is 'Body of public.ingest_token_usage.';
@@ -1623,7 +1640,7 @@ grant execute on function tallystick.ingest_token_usage(uuid, json) to authentic
 create function public.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tallystick.ingest_token_usage(p_user_id, p_events);
@@ -1634,6 +1651,452 @@ comment on function public.ingest_token_usage(uuid, json) is
   'the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
+-- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
+--
+-- What a snapshot holds beyond the session's earlier ones becomes an event of grain session_delta and source
+-- `snapshot`, one per session, day and model. The next snapshot of that day and model grows it: as an observation with
+-- more in it, by the road of all others, so that the same snapshot again is a duplicate and the old state a version.
+--
+-- session_data is one object or a list of them, of one or of several users:
+--   user_id (left out: the caller), session_id, model_used, session_started_at, input_tokens, output_tokens (thinking
+--   included), cache_creation_tokens (counted as written for five minutes), cache_read_tokens, thinking_tokens,
+--   message_count, estimated_cost_usd
+-- daily_data is the same or absent, and only its usage_date is read: what a day holds is the sum of its events, and the
+-- sums of the caller, added to it, would be in it twice when a call is sent twice.
+--
+-- * Day: the usage_date of the entry that fits the session. An entry fits that names the user and the session or leaves
+--   them out. Of several, those that name the session go first, then the latest date. Where none fits: today, in the
+--   zone of the account.
+-- * Counts: one that is left out is 0. Where one is less than what the session's snapshots have brought so far, the
+--   snapshot is rejected as totals_shrank; whoever counts from 0 again takes another session_id. So the total of a
+--   session does not depend on the order in which snapshots arrive, but how it lies on the days does. A delta with more
+--   thinking than output is rejected as thinking_over_output, and is in the next totals.
+-- * Time: on the first day of a session its start, moved to the nearest time of that day; else noon, or just after what
+--   the day has of the session already.
+-- * Cost: ours where the model has a price, else what estimated_cost_usd says beyond the other deltas of the session.
+--   An estimate is no count: one that fell takes back what the delta itself has, and no more; left out, it is unknown.
+--   Where no count grew, a higher estimate raises a delta of that day and model, and makes none.
+-- * A delta that a person corrected stays as it is. What the snapshots had brought is known from its versions, and what
+--   they bring from then on goes to another delta beside it.
+--
+-- Sessions whose calls the ledger also knows from elsewhere are counted twice, and `tally doctor` names them.
+
+create type tallystick.snapshot as (
+  place bigint,
+  user_id uuid,
+  session_id text,
+  session_started_at timestamptz,
+  usage_date date,
+  totals tallystick.observation
+);
+comment on type tallystick.snapshot is
+  'The running totals of a session, as upsert_token_usage reads them; their reject_reason is why they cannot count.';
+
+-- Some clients encode JSON twice, and what arrives is a string that holds it. What is no object among the sessions is
+-- rejected by itself; in daily_data it could be meant for any of them, and would date it wrongly if it were left out.
+create function tallystick.read_json_list(p_data jsonb, p_name text)
+returns jsonb
+language plpgsql
+immutable
+as $$
+declare
+  v_data jsonb := p_data;
+begin
+  if jsonb_typeof(v_data) = 'string' then
+    begin
+      v_data := (v_data #>> '{}')::jsonb;
+    exception when data_exception or statement_too_complex then
+      v_data := null;
+    end;
+  end if;
+  if jsonb_typeof(v_data) = 'object' then
+    v_data := jsonb_build_array(v_data);
+  end if;
+  if jsonb_typeof(v_data) is distinct from 'array'
+    or p_name = 'daily_data' and jsonb_path_exists(v_data, 'strict $[*] ? (@.type() != "object")')
+  then
+    raise exception using errcode = 'PT400', constraint = p_name || '_is_a_list',
+      message = pg_catalog.format('%s must be a JSON object or a list of objects', p_name),
+      hint = 'Pass {"session_id": ..., ...} as session_data, and {"usage_date": "2026-11-22"} or null as daily_data.';
+  end if;
+  if jsonb_array_length(v_data) > 1000 then
+    raise exception using errcode = 'PT413', constraint = p_name || '_is_at_most_1000',
+      message = pg_catalog.format('%s holds at most 1,000 objects', p_name), hint = 'Send them in several calls.';
+  end if;
+  return v_data;
+end
+$$;
+comment on function tallystick.read_json_list(jsonb, text) is
+  'An object or a list, or a string that holds one, as a list; raises PT400 or PT413 elsewhere.';
+
+-- One snapshot by itself, judged as the observation that it is: the session's id stands where an observation has its
+-- key. The start takes part only where it is given, and must then be a time; so must the date.
+create function tallystick.read_snapshot(p_record jsonb, p_place bigint, p_usage_date text, p_caller uuid)
+returns tallystick.snapshot
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_snapshot tallystick.snapshot;
+  v_user_id text := nullif(p_record ->> 'user_id', '');
+  v_session_id text := nullif(p_record ->> 'session_id', '');
+  v_started_at text := nullif(p_record ->> 'session_started_at', '');
+  v_totals tallystick.observation;
+begin
+  v_totals := tallystick.read_observation(case
+    when jsonb_typeof(p_record) = 'object' then json_build_object(
+      'source', 'snapshot', 'position', 'snapshot:' || v_session_id, 'event_key', v_session_id,
+      'session_id', v_session_id, 'model', p_record ->> 'model_used', 'grain', 'session_delta', 'is_final', true,
+      'occurred_at', coalesce(v_started_at, '2026-01-01T00:00:00Z'),
+      'input_tokens', p_record -> 'input_tokens', 'output_tokens', p_record -> 'output_tokens',
+      'cache_creation_5m_tokens', p_record -> 'cache_creation_tokens',
+      'cache_read_tokens', p_record -> 'cache_read_tokens', 'thinking_tokens', p_record -> 'thinking_tokens',
+      'message_count', coalesce(nullif(p_record -> 'message_count', 'null'), '0'),
+      'reported_cost_usd', p_record -> 'estimated_cost_usd'
+    )
+    else p_record::json
+  end);
+  v_totals.source := 'snapshot';
+  v_snapshot.place := p_place;
+  v_snapshot.session_id := left(v_session_id, 200);
+  v_snapshot.user_id := p_caller;
+  if v_user_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    v_snapshot.user_id := v_user_id::uuid;
+  elsif v_user_id is not null then
+    v_totals.reject_reason := 'not_a_user';
+  elsif p_caller is null then
+    v_totals.reject_reason := 'missing_user';
+  end if;
+  if v_totals.reject_reason = '' then
+    begin
+      v_snapshot.session_started_at := v_started_at::timestamptz;
+      v_snapshot.usage_date := p_usage_date::date;
+      if p_usage_date !~ '^\d{4}-\d\d-\d\d$' or left(p_usage_date, 4) in ('0000', '0001', '9999') then
+        v_totals.reject_reason := 'not_a_time';
+      end if;
+    exception when data_exception then
+      v_totals.reject_reason := 'not_a_time';
+    end;
+  end if;
+  v_snapshot.totals := v_totals;
+  return v_snapshot;
+end
+$$;
+comment on function tallystick.read_snapshot(jsonb, bigint, text, uuid) is
+  'One object of session_data, with reject_reason set where it cannot be counted.';
+
+create function tallystick.read_snapshots(p_sessions jsonb, p_daily jsonb, p_caller uuid)
+returns tallystick.snapshot[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    with daily as materialized (
+      select lower(nullif(d ->> 'user_id', '')) as user_id, nullif(d ->> 'session_id', '') as session_id,
+        d ->> 'usage_date' as usage_date
+      from jsonb_array_elements(
+        case
+          when coalesce(p_daily, 'null') = 'null' then '[]'
+          else tallystick.read_json_list(p_daily, 'daily_data')
+        end
+      ) as d
+      where d ->> 'usage_date' <> ''
+    )
+    select tallystick.read_snapshot(s.record, s.place, (
+      select d.usage_date from daily as d
+      where coalesce(d.user_id = coalesce(lower(nullif(s.record ->> 'user_id', '')), p_caller::text), true)
+        and coalesce(d.session_id = s.record ->> 'session_id', true)
+      order by d.session_id is null, d.usage_date collate "C" desc limit 1
+    ), p_caller)
+    from jsonb_array_elements(tallystick.read_json_list(p_sessions, 'session_data'))
+      with ordinality as s (record, place)
+    order by s.place
+  );
+end
+$$;
+comment on function tallystick.read_snapshots(jsonb, jsonb, uuid) is
+  'session_data as snapshots, each with its day out of daily_data; null is today.';
+
+-- The beginning of the keys of a session's deltas, by which they are found again whatever a correction or another zone
+-- makes of their labels. No session's is the beginning of another's: an id that holds a colon, which ends it, stands as
+-- its digest, and so does one that could be taken for a digest.
+create function tallystick.delta_prefix(p_session_id text)
+returns text
+language sql
+stable
+as $$
+  select 'snapshot:' || case
+    when strpos(p_session_id, ':') > 0 or p_session_id like 'sha256-%'
+    then 'sha256-' || encode(sha256(convert_to(p_session_id, 'UTF8')), 'hex')
+    else p_session_id
+  end || ':'
+$$;
+comment on function tallystick.delta_prefix(text) is 'What the event keys of a session''s deltas begin with.';
+
+-- The day and the model are in the key to be read; a model that would make it too long stands as its digest. Where a
+-- correction or a move to another zone left that key to a delta that does not count for the day any more, the next one
+-- is numbered.
+create function tallystick.delta_key(
+  p_deltas public.token_usage_events[], p_session_id text, p_usage_date date, p_model text
+)
+returns text
+language sql
+stable
+as $$
+  select k.event_key
+  from generate_series(1, cardinality(p_deltas) + 1) as n (number)
+  cross join lateral (
+    select tallystick.delta_prefix(p_session_id) || to_char(p_usage_date::timestamp, 'YYYY-MM-DD') || ':'
+      || case
+        when octet_length(p_model) > 70 then 'sha256-' || encode(sha256(convert_to(p_model, 'UTF8')), 'hex')
+        else p_model
+      end
+      || case when n.number > 1 then '~' || n.number else '' end as event_key
+  ) as k
+  where k.event_key <> all (select d.event_key from unnest(p_deltas) as d)
+  order by n.number limit 1
+$$;
+comment on function tallystick.delta_key(public.token_usage_events[], text, date, text) is
+  'The key of a new delta: snapshot:<session>:<day>:<model>.';
+
+-- A time that a day does not have, where clocks are put forward at midnight, would be a time of another day.
+create function tallystick.delta_time(
+  p_deltas public.token_usage_events[], p_started_at timestamptz, p_usage_date date, p_time_zone text
+)
+returns timestamptz
+language plpgsql
+stable
+as $$
+declare
+  v_noon timestamptz := (p_usage_date + time '12:00') at time zone p_time_zone;
+  v_time timestamptz;
+begin
+  if p_started_at is null or exists (select from unnest(p_deltas) as d where d.usage_date <= p_usage_date) then
+    select greatest(v_noon, max(d.occurred_at) + interval '1 microsecond') into v_time
+    from unnest(p_deltas) as d where d.usage_date = p_usage_date;
+  elsif (p_started_at at time zone p_time_zone)::date = p_usage_date then
+    v_time := p_started_at;
+  elsif p_started_at < v_noon then
+    v_time := p_usage_date::timestamp at time zone p_time_zone;
+  else
+    v_time := (p_usage_date + time '23:59:59.999999') at time zone p_time_zone;
+  end if;
+  return case when (v_time at time zone p_time_zone)::date = p_usage_date then v_time else v_noon end;
+end
+$$;
+comment on function tallystick.delta_time(public.token_usage_events[], timestamptz, date, text) is
+  'When a new delta of that day has happened, as far as anybody knows.';
+
+-- A corrected delta counts as its first correction found it.
+create function tallystick.session_deltas(p_user_id uuid, p_session_id text)
+returns public.token_usage_events[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_prefix text := tallystick.delta_prefix(p_session_id);
+  -- the sign that follows the colon
+  v_end text := left(v_prefix, -1) || ';';
+begin
+  return array(
+    select case when v.event is null then e else jsonb_populate_record(e, v.event - 'is_corrected') end
+    from public.token_usage_events as e
+    left join lateral (
+      select o.event from public.token_usage_event_versions as o
+      where o.user_id = p_user_id and o.event_key = e.event_key and o.reason = 'corrected'
+      order by o.version limit 1
+    ) as v on e.is_corrected
+    where e.user_id = p_user_id and e.event_key > v_prefix and e.event_key < v_end
+  );
+end
+$$;
+comment on function tallystick.session_deltas(uuid, text) is
+  'What the snapshots of a session have brought so far.';
+
+create function tallystick.next_delta(
+  p_deltas public.token_usage_events[], p_snapshot tallystick.snapshot, p_time_zone text,
+  out delta public.token_usage_events, out reject_reason text
+)
+language plpgsql
+stable
+as $$
+declare
+  v_totals tallystick.observation := p_snapshot.totals;
+  v_day date := coalesce(p_snapshot.usage_date, (tallystick.current_time() at time zone p_time_zone)::date);
+  v_more record;
+  v_delta public.token_usage_events;
+begin
+  -- a zone that moves to the other side of the date line leaves a day out, whose noon is of the next one
+  v_day := ((v_day + time '12:00') at time zone p_time_zone at time zone p_time_zone)::date;
+  select v_totals.input_tokens - coalesce(sum(d.input_tokens), 0) as input_tokens,
+    v_totals.output_tokens - coalesce(sum(d.output_tokens), 0) as output_tokens,
+    v_totals.cache_creation_5m_tokens - coalesce(sum(d.cache_creation_5m_tokens), 0) as cache_creation_tokens,
+    v_totals.cache_read_tokens - coalesce(sum(d.cache_read_tokens), 0) as cache_read_tokens,
+    v_totals.thinking_tokens - coalesce(sum(d.thinking_tokens), 0) as thinking_tokens,
+    v_totals.message_count - coalesce(sum(d.message_count), 0) as message_count,
+    v_totals.reported_cost_usd - coalesce(sum(d.reported_cost_usd), 0) as cost_usd
+    into v_more
+  from unnest(p_deltas) as d;
+  if least(v_more.input_tokens, v_more.output_tokens, v_more.cache_creation_tokens, v_more.cache_read_tokens,
+      v_more.thinking_tokens, v_more.message_count) < 0
+  then
+    reject_reason := 'totals_shrank';
+    return;
+  end if;
+  select d.* into v_delta from unnest(p_deltas) as d
+  where not d.is_corrected and d.usage_date = v_day and d.model = v_totals.model
+  order by d.occurred_at desc, d.event_key desc limit 1;
+  if greatest(v_more.input_tokens, v_more.output_tokens, v_more.cache_creation_tokens, v_more.cache_read_tokens,
+      v_more.thinking_tokens, v_more.message_count) = 0
+    and (v_delta.event_key is null or not coalesce(v_more.cost_usd > 0, false))
+  then
+    return;
+  end if;
+  if v_delta.event_key is null then
+    v_delta := jsonb_populate_record(v_delta, to_jsonb(tallystick.blank_observation()) - 'occurred_at');
+    v_delta.event_key := tallystick.delta_key(p_deltas, v_totals.session_id, v_day, v_totals.model);
+    v_delta.occurred_at := tallystick.delta_time(p_deltas, p_snapshot.session_started_at, v_day, p_time_zone);
+    v_delta.usage_date := v_day;
+    v_delta.source := v_totals.source;
+    v_delta.session_id := v_totals.session_id;
+    v_delta.model := v_totals.model;
+    v_delta.grain := v_totals.grain;
+    v_delta.is_final := v_totals.is_final;
+    v_delta.is_corrected := false;
+    v_delta.message_count := 0;
+  end if;
+  v_delta.input_tokens := v_delta.input_tokens + v_more.input_tokens;
+  v_delta.output_tokens := v_delta.output_tokens + v_more.output_tokens;
+  v_delta.cache_creation_5m_tokens := v_delta.cache_creation_5m_tokens + v_more.cache_creation_tokens;
+  v_delta.cache_read_tokens := v_delta.cache_read_tokens + v_more.cache_read_tokens;
+  v_delta.thinking_tokens := v_delta.thinking_tokens + v_more.thinking_tokens;
+  v_delta.message_count := v_delta.message_count + v_more.message_count;
+  v_delta.reported_cost_usd := case
+    when v_more.cost_usd is not null then greatest(coalesce(v_delta.reported_cost_usd, 0) + v_more.cost_usd, 0)
+  end;
+  if v_delta.thinking_tokens > v_delta.output_tokens then
+    reject_reason := 'thinking_over_output';
+  else
+    delta := v_delta;
+  end if;
+end
+$$;
+comment on function tallystick.next_delta(public.token_usage_events[], tallystick.snapshot, text) is
+  'The delta that a snapshot makes or grows, null where it brings nothing, or why it is rejected.';
+
+-- Snapshots of one user in the order of their sessions; one session's follow upon each other also within a call.
+create function tallystick.take_snapshots(
+  p_user_id uuid, p_snapshots tallystick.snapshot[], out receipt jsonb, out rejected tallystick.snapshot[]
+)
+language plpgsql
+as $$
+declare
+  v_time_zone text;
+  v_snapshot tallystick.snapshot;
+  v_session_id text;
+  v_deltas public.token_usage_events[];
+  v_next record;
+  v_changed public.token_usage_events[] := '{}';
+begin
+  v_time_zone := tallystick.lock_account(p_user_id);
+  rejected := '{}';
+  foreach v_snapshot in array p_snapshots loop
+    if (v_snapshot.totals).reject_reason = '' then
+      if v_snapshot.session_id is distinct from v_session_id then
+        v_session_id := v_snapshot.session_id;
+        v_deltas := tallystick.session_deltas(p_user_id, v_session_id);
+      end if;
+      v_next := tallystick.next_delta(v_deltas, v_snapshot, v_time_zone);
+      if v_next.reject_reason is not null then
+        v_snapshot.totals := jsonb_populate_record(
+          v_snapshot.totals, jsonb_build_object('reject_reason', v_next.reject_reason)
+        );
+      elsif (v_next.delta).event_key is not null then
+        v_changed := v_changed || v_next.delta;
+        v_deltas := array(select d from unnest(v_deltas) as d where d.event_key <> (v_next.delta).event_key)
+          || v_next.delta;
+      end if;
+    end if;
+    if (v_snapshot.totals).reject_reason <> '' then
+      rejected := rejected || v_snapshot;
+    end if;
+  end loop;
+  perform tallystick.keep_rejects(p_user_id, array(select s.totals from unnest(rejected) as s));
+  receipt := tallystick.take_events(p_user_id, v_time_zone, to_json(v_changed));
+end
+$$;
+comment on function tallystick.take_snapshots(uuid, tallystick.snapshot[]) is
+  'Takes the snapshots of one user in; answers the receipt of the deltas, and which were rejected.';
+
+-- One user after another in the order of their ids, so that no two calls ever wait for each other. What is nobody's has
+-- no books to be kept in, and is told in the answer alone; a person who is nobody is refused.
+create function tallystick.upsert_token_usage(session_data jsonb, daily_data jsonb, p_caller uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_snapshots tallystick.snapshot[] := tallystick.read_snapshots(session_data, daily_data, p_caller);
+  v_rejected tallystick.snapshot[] := array(select s from unnest(v_snapshots) as s where s.user_id is null);
+  v_user_id uuid;
+  v_taken record;
+  v_new integer := 0;
+  v_revised integer := 0;
+  v_unpriced integer := 0;
+begin
+  for v_user_id in
+    select distinct s.user_id from unnest(v_snapshots) as s
+    where s.user_id is not null or current_setting('role', true) = 'authenticated'
+    order by s.user_id
+  loop
+    perform tallystick.check_caller(v_user_id);
+    v_taken := tallystick.take_snapshots(v_user_id, array(
+      select s from unnest(v_snapshots) as s where s.user_id = v_user_id order by s.session_id collate "C", s.place
+    ));
+    v_new := v_new + (v_taken.receipt ->> 'new')::integer;
+    v_revised := v_revised + (v_taken.receipt ->> 'revised')::integer;
+    v_unpriced := v_unpriced + (v_taken.receipt ->> 'unpriced')::integer;
+    v_rejected := v_rejected || v_taken.rejected;
+  end loop;
+  return jsonb_build_object(
+    'received', cardinality(v_snapshots), 'new', v_new, 'revised', v_revised,
+    'duplicate', cardinality(v_snapshots) - cardinality(v_rejected) - v_new - v_revised,
+    'rejected', cardinality(v_rejected), 'unpriced', v_unpriced,
+    'rejects', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'user_id', s.user_id, 'session_id', s.session_id, 'reason', (s.totals).reject_reason
+      ) order by s.place), '[]')
+      from unnest(v_rejected) as s
+    )
+  );
+end
+$$;
+comment on function tallystick.upsert_token_usage(jsonb, jsonb, uuid) is 'Body of public.upsert_token_usage.';
+revoke all on function tallystick.upsert_token_usage(jsonb, jsonb, uuid) from public, anon, authenticated;
+grant execute on function tallystick.upsert_token_usage(jsonb, jsonb, uuid) to authenticated, service_role;
+
+create function public.upsert_token_usage(session_data jsonb, daily_data jsonb default null)
+returns jsonb
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select tallystick.upsert_token_usage(session_data, daily_data, auth.uid())
+$$;
+comment on function public.upsert_token_usage(jsonb, jsonb) is
+  'Takes the running totals of sessions in, an object or a list; answers {received, new, revised, duplicate, rejected, '
+  'unpriced, rejects}. What they grew by goes to the usage_date of daily_data. Sending the same again changes nothing.';
+revoke all on function public.upsert_token_usage(jsonb, jsonb) from public, anon, authenticated;
+grant execute on function public.upsert_token_usage(jsonb, jsonb) to authenticated, service_role;
 -- What a call costs. The road from a model as its source wrote it to US dollars:
 --
 --   price_names     the names under which that model may be listed, best first
@@ -1765,7 +2228,7 @@ create function tallystick.resolve_model(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1946,7 +2409,7 @@ create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   lock table public.token_usage_prices in share row exclusive mode;
@@ -2176,7 +2639,7 @@ create function tallystick.add_token_prices(p_prices jsonb, p_user_id uuid)
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_receipt record;
@@ -2208,7 +2671,7 @@ grant execute on function tallystick.add_token_prices(jsonb, uuid) to authentica
 create function public.add_token_prices(p_prices jsonb, p_user_id uuid default null)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.add_token_prices(p_prices, p_user_id)
 $$;
@@ -2298,7 +2761,7 @@ create function tallystick.checked_filter(
 returns tallystick.usage_filter
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_account_zone text := (select a.time_zone from public.token_usage_accounts as a where a.user_id = p_user_id);
@@ -2341,7 +2804,7 @@ create function tallystick.page_key(p_after jsonb, p_time_member text)
 returns tallystick.page_key
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_after is null then
@@ -2368,7 +2831,7 @@ create function tallystick.usage_grouping(p_period text, p_week_start integer, p
 returns tallystick.usage_grouping
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),
@@ -2489,7 +2952,8 @@ as $$
 $$;
 comment on function tallystick.cost_text is 'A sum of costs on its way out; null where nothing is priced.';
 revoke all on function tallystick.cost_text from public, anon, authenticated;
--- Reports by day, week, month, model and project: five entry functions and the one body that they share.
+-- Reports by day, week, month, model and project, and the sum of everything: six entry functions and the one body that
+-- they share.
 
 create type public.usage_row as (
   period_start date,
@@ -2510,7 +2974,8 @@ create type public.usage_row as (
   cost_usd text
 );
 comment on type public.usage_row is
-  'One line of a report by day, week, month, model or project; a label is null where unknown or not broken down by.';
+  'One line of a report by day, week, month, model or project, or their sum; a label is null where unknown or not '
+  'broken down by.';
 
 -- The daily report without filter or breakdown is what everybody looks at first, so it has a read of its own: one row
 -- of token_usage_daily per day, at a fifth of what planning the other would cost.
@@ -2525,7 +2990,7 @@ returns setof public.usage_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -2599,7 +3064,7 @@ begin
 end
 $$;
 comment on function tallystick.usage_report is
-  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models and usage_projects.';
+  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models, usage_projects and usage_summary.';
 revoke all on function tallystick.usage_report from public, anon, authenticated;
 grant execute on function tallystick.usage_report to authenticated, service_role;
 
@@ -2612,7 +3077,7 @@ create function public.usage_daily(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2633,7 +3098,7 @@ create function public.usage_weekly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
@@ -2654,7 +3119,7 @@ create function public.usage_monthly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2674,7 +3139,7 @@ create function public.usage_models(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2694,7 +3159,7 @@ create function public.usage_projects(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -2704,6 +3169,33 @@ $$;
 comment on function public.usage_projects is 'Usage by project.';
 revoke all on function public.usage_projects from public, anon, authenticated;
 grant execute on function public.usage_projects to authenticated, service_role;
+
+-- Where nothing was used the cost is 0 and not null: null says that something was, and nothing of it is priced.
+create function public.usage_summary(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null
+)
+returns public.usage_row
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select null::date, null::text, null::text, null::text, null::text, coalesce(r.session_count, 0),
+    coalesce(r.event_count, 0), coalesce(r.message_count, 0), coalesce(r.unpriced_message_count, 0),
+    coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
+    coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
+    case when r.event_count is null then '0' else r.cost_usd end
+  from (select) as one
+  left join tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), null, 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, null, null, 1
+  ) as r on true
+$$;
+comment on function public.usage_summary is
+  'The sum of all usage in a range, as one row: zeros where there is none; a session counts once whatever its days.';
+revoke all on function public.usage_summary from public, anon, authenticated;
+grant execute on function public.usage_summary to authenticated, service_role;
 -- Reports of sessions, of one session's calls, and of calls by their keys.
 
 create type public.usage_session_row as (
@@ -2768,7 +3260,7 @@ returns setof public.usage_session_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -2850,7 +3342,7 @@ create function public.usage_sessions(
 returns setof public.usage_session_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_sessions(
     coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
@@ -2868,7 +3360,7 @@ create function tallystick.session_named(p_user_id uuid, p_session_id text, p_so
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -2904,7 +3396,7 @@ returns setof public.usage_session_event_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -2952,7 +3444,7 @@ create function public.usage_session(
 returns setof public.usage_session_event_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_session(
     coalesce(p_user_id, auth.uid()), p_session_id, p_sources, p_since, p_until, p_time_zone, p_projects, p_models,
@@ -2969,7 +3461,7 @@ returns setof public.usage_event_cost_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -2992,7 +3484,7 @@ create function public.usage_events(p_user_id uuid default null, p_event_keys te
 returns setof public.usage_event_cost_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_events(coalesce(p_user_id, auth.uid()), p_event_keys) as r
 $$;
@@ -3050,7 +3542,7 @@ create function tallystick.walk_blocks(
 returns setof tallystick.usage_block
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -3109,7 +3601,7 @@ returns setof public.usage_block_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -3171,7 +3663,7 @@ create function public.usage_blocks(
 returns setof public.usage_block_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_blocks(
     coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
@@ -3182,6 +3674,86 @@ comment on function public.usage_blocks is
   'Usage by five-hour block, oldest first, with the gaps between them; models leaves unknown ones out.';
 revoke all on function public.usage_blocks from public, anon, authenticated;
 grant execute on function public.usage_blocks to authenticated, service_role;
+-- What could not be counted, in few lines, and what counts twice.
+
+create type public.usage_reject_row as (
+  source text,
+  reason text,
+  record_count bigint,
+  first_seen_at timestamptz,
+  last_seen_at timestamptz,
+  position text
+);
+comment on type public.usage_reject_row is
+  'How many records of a source could not be counted for one reason, and where one of them stands.';
+
+create function tallystick.usage_rejects(p_user_id uuid)
+returns setof public.usage_reject_row
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tallystick.check_caller(p_user_id);
+  return query
+  select r.source::text, r.reason::text, count(*), min(r.first_seen_at), max(r.last_seen_at), min(r.position)::text
+  from public.token_usage_rejects as r
+  where r.user_id = p_user_id
+  group by r.source, r.reason
+  order by r.source, r.reason;
+end
+$$;
+comment on function tallystick.usage_rejects is 'Body of public.usage_rejects.';
+revoke all on function tallystick.usage_rejects from public, anon, authenticated;
+grant execute on function tallystick.usage_rejects to authenticated, service_role;
+
+create function public.usage_rejects(p_user_id uuid default null)
+returns setof public.usage_reject_row
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.* from tallystick.usage_rejects(coalesce(p_user_id, auth.uid())) as r
+$$;
+comment on function public.usage_rejects is
+  'The records that could not be counted: how many by source and reason, since when, and where one of them stands.';
+revoke all on function public.usage_rejects from public, anon, authenticated;
+grant execute on function public.usage_rejects to authenticated, service_role;
+
+create function tallystick.usage_double_sessions(p_user_id uuid)
+returns table (session_id text, other_source text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tallystick.check_caller(p_user_id);
+  return query
+  select s.session_id::text, o.source::text
+  from public.token_usage_sessions as s
+  join public.token_usage_sessions as o on o.user_id = s.user_id and o.session_id = s.session_id
+  where s.user_id = p_user_id and s.source = 'snapshot' and o.source <> 'snapshot'
+  order by s.session_id, o.source;
+end
+$$;
+comment on function tallystick.usage_double_sessions is 'Body of public.usage_double_sessions.';
+revoke all on function tallystick.usage_double_sessions from public, anon, authenticated;
+grant execute on function tallystick.usage_double_sessions to authenticated, service_role;
+
+create function public.usage_double_sessions(p_user_id uuid default null)
+returns table (session_id text, other_source text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select d.session_id, d.other_source from tallystick.usage_double_sessions(coalesce(p_user_id, auth.uid())) as d
+$$;
+comment on function public.usage_double_sessions is
+  'Sessions that the ledger holds from snapshots and from another source as well: their usage counts twice.';
+revoke all on function public.usage_double_sessions from public, anon, authenticated;
+grant execute on function public.usage_double_sessions to authenticated, service_role;
 -- A user's account and what is done to whole books: making it, moving it to another time zone, pricing it again,
 -- correcting and forgetting, and proving that every total is right.
 
@@ -3189,7 +3761,7 @@ create function tallystick.check_time_zone(p_time_zone text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- `at time zone` itself takes much more: UTC+3 for three hours west, abbreviations, any case
@@ -3208,7 +3780,7 @@ returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migrat
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -3227,7 +3799,7 @@ create function public.ledger_state(p_user_id uuid default null)
 returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text, user_id uuid)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.ledger_state(coalesce(p_user_id, auth.uid()))
 $$;
@@ -3241,7 +3813,7 @@ create function tallystick.renew_ledger_id()
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ledger_id uuid;
@@ -3258,7 +3830,7 @@ grant execute on function tallystick.renew_ledger_id() to service_role;
 create function public.renew_ledger_id()
 returns uuid
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.renew_ledger_id()
 $$;
@@ -3267,11 +3839,43 @@ comment on function public.renew_ledger_id() is
 revoke all on function public.renew_ledger_id() from public, anon, authenticated;
 grant execute on function public.renew_ledger_id() to service_role;
 
+create function tallystick.only_account()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tallystick.check_service_caller();
+  return (
+    select case when count(*) = 1 then (array_agg(a.user_id))[1] end
+    from (select o.user_id from public.token_usage_accounts as o limit 2) as a
+  );
+end
+$$;
+comment on function tallystick.only_account() is 'Body of public.only_account.';
+revoke all on function tallystick.only_account() from public, anon, authenticated;
+grant execute on function tallystick.only_account() to service_role;
+
+create function public.only_account()
+returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select tallystick.only_account()
+$$;
+comment on function public.only_account() is
+  'The user of the only account of this ledger; null where there is none or more than one.';
+revoke all on function public.only_account() from public, anon, authenticated;
+grant execute on function public.only_account() to service_role;
+
 create function tallystick.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -3287,7 +3891,7 @@ grant execute on function tallystick.make_account(uuid, text) to authenticated, 
 create function public.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.make_account(p_user_id, p_time_zone)
 $$;
@@ -3302,7 +3906,7 @@ create function tallystick.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -3330,7 +3934,7 @@ grant execute on function tallystick.set_time_zone(uuid, text) to authenticated,
 create function public.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.set_time_zone(p_user_id, p_time_zone)
 $$;
@@ -3344,7 +3948,7 @@ create function tallystick.expected_by_session_day(p_user_id uuid)
 returns setof public.token_usage_by_session_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select e.user_id, e.usage_date, e.source, e.session_id, e.project, e.model, count(*),
     sum(e.message_count)::bigint, coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint,
@@ -3362,7 +3966,7 @@ create function tallystick.expected_by_day(p_user_id uuid)
 returns setof public.token_usage_by_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, d.source, d.project, d.model, sum(d.event_count)::bigint,
     sum(d.message_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.input_tokens)::bigint,
@@ -3382,7 +3986,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, sum(d.input_tokens)::bigint, sum(d.output_tokens)::bigint,
     sum(d.cache_creation_tokens)::bigint, sum(d.cache_read_tokens)::bigint, sum(d.thinking_tokens)::bigint,
@@ -3403,7 +4007,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
     s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
@@ -3433,7 +4037,7 @@ returns table (check_name text, bad_rows bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -3529,7 +4133,7 @@ create function public.verify_token_usage(p_user_id uuid default null)
 returns table (check_name text, bad_rows bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.verify_token_usage(coalesce(p_user_id, auth.uid()))
 $$;
@@ -3545,7 +4149,7 @@ returns text
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set datestyle = 'ISO'
 as $$
@@ -3596,7 +4200,7 @@ create function public.ledger_digest(p_user_id uuid default null)
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.ledger_digest(coalesce(p_user_id, auth.uid()))
 $$;
@@ -3613,7 +4217,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -3667,7 +4271,7 @@ returns table (
   examined bigint, changed bigint, old_cost_usd numeric, new_cost_usd numeric, unpriced bigint, next_key text
 )
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.rerate_token_usage(p_user_id, p_from, p_to, p_after, p_limit)
 $$;
@@ -3682,7 +4286,7 @@ create function tallystick.correct_token_usage(p_user_id uuid, p_corrections jso
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$
@@ -3772,7 +4376,7 @@ grant execute on function tallystick.correct_token_usage(uuid, jsonb) to service
 create function public.correct_token_usage(p_user_id uuid, p_corrections jsonb)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.correct_token_usage(p_user_id, p_corrections)
 $$;
@@ -3783,12 +4387,12 @@ revoke all on function public.correct_token_usage(uuid, jsonb) from public, anon
 grant execute on function public.correct_token_usage(uuid, jsonb) to service_role;
 
 -- Erases one slice of a user's books, or of one project's. Rejects name places and not projects, so they go with the
--- whole books only.
+-- whole books only. The user's API keys stay, as the account does: they are credentials and no usage.
 create function tallystick.forget_token_usage(p_user_id uuid, p_project text, p_limit integer)
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -3836,7 +4440,7 @@ create function public.forget_token_usage(
 )
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.forget_token_usage(coalesce(p_user_id, auth.uid()), p_project, p_limit)
 $$;
@@ -3844,6 +4448,350 @@ comment on function public.forget_token_usage(uuid, text, integer) is
   'Erases one slice of a user''s books, or of one project''s, and says what went; call again while more is true.';
 revoke all on function public.forget_token_usage(uuid, text, integer) from public, anon, authenticated;
 grant execute on function public.forget_token_usage(uuid, text, integer) to authenticated, service_role;
+-- Keys of the HTTP API, and how many requests a caller may make in a minute.
+--
+-- The server makes a key, shows it once and keeps nothing of it: what comes here is its HMAC-SHA256 under a secret that
+-- only the server has, so that neither this table nor a backup of it lets anybody in. No role reads the table; the
+-- service role alone asks, through functions that never give the digest away.
+--
+-- Keys are credentials and no usage. Forgetting a user's books leaves them, as it leaves the account: they belong to
+-- machines that go on sending, and are ended by revoke_api_key(). A revoked key stays too, so that it is still told who
+-- had it and when it was last used.
+
+create table tallystick.api_keys (
+  key_id uuid not null default pg_catalog.gen_random_uuid(),
+  user_id uuid,
+  name text not null,
+  prefix text collate "C" not null,
+  digest bytea not null,
+  scopes text[] collate "C" not null,
+  requests_per_minute integer,
+  created_at timestamptz not null,
+  expires_at timestamptz,
+  revoked_at timestamptz,
+  last_used_at timestamptz,
+  constraint api_keys_pkey primary key (key_id),
+  constraint api_keys_digest_is_unique unique (digest),
+  constraint api_keys_prefix_is_unique unique (prefix),
+  constraint api_keys_digest_is_sha256 check (octet_length(digest) = 32),
+  constraint api_keys_name_is_1_to_100 check (length(name) between 1 and 100),
+  constraint api_keys_prefix_is_1_to_20 check (length(prefix) between 1 and 20),
+  constraint api_keys_scopes_are_known check (
+    cardinality(scopes) > 0 and scopes <@ array['admin', 'ingest', 'read']
+  ),
+  constraint api_keys_limit_is_positive check (requests_per_minute > 0),
+  constraint api_keys_expire_after_creation check (expires_at > created_at)
+)
+with (fillfactor = 80);
+comment on table tallystick.api_keys is
+  'One row per key of the HTTP API, revoked ones too. Not usage: forgetting a user''s books leaves the keys.';
+comment on column tallystick.api_keys.user_id is
+  'Whom the key acts for; null is a service key, which acts for any user that it names.';
+comment on column tallystick.api_keys.name is 'What its owner calls it.';
+comment on column tallystick.api_keys.prefix is
+  'How the key begins, to be shown to people; too short to be taken for a key_id, or for the key.';
+comment on column tallystick.api_keys.digest is 'HMAC-SHA256 of the key, under a secret of the server.';
+comment on column tallystick.api_keys.scopes is 'What it may do: any of ingest, read and admin.';
+comment on column tallystick.api_keys.requests_per_minute is 'Null is the server''s default.';
+comment on column tallystick.api_keys.expires_at is 'From then on it is unknown; null is never.';
+comment on column tallystick.api_keys.revoked_at is 'From then on it is unknown.';
+comment on column tallystick.api_keys.last_used_at is 'To the minute: it moves at most once a minute.';
+
+-- Unlogged, so that a request costs no flush of the log: after a crash the minute that ran counts anew. The time leads
+-- the key, so that the oldest windows are found without a second index.
+create unlogged table tallystick.request_windows (
+  window_start timestamptz not null,
+  caller text collate "C" not null,
+  request_count integer not null,
+  constraint request_windows_pkey primary key (window_start, caller),
+  constraint request_windows_have_requests check (request_count > 0)
+)
+with (fillfactor = 50);
+comment on table tallystick.request_windows is
+  'How many requests a caller was let through with in one minute; rows of more than an hour ago are swept.';
+comment on column tallystick.request_windows.window_start is 'The full minute that it counts.';
+comment on column tallystick.request_windows.caller is 'key:<key_id>, or user:<user_id> of somebody who signed in.';
+comment on column tallystick.request_windows.request_count is 'Requests let through; a refused one is not counted.';
+
+create function tallystick.key_digest(p_digest text)
+returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_digest is null or p_digest !~ '^[0-9a-f]{64}$' then
+    raise exception using errcode = 'PT400', constraint = 'digest_is_64_hex',
+      message = 'the digest of a key is 64 hexadecimal digits', hint = 'Pass HMAC-SHA256 of the key, in lower case.';
+  end if;
+  return decode(p_digest, 'hex');
+end
+$$;
+comment on function tallystick.key_digest(text) is 'The digest of a key from its text; PT400 where it is none.';
+revoke all on function tallystick.key_digest(text) from public, anon, authenticated;
+
+create function tallystick.create_api_key(
+  p_user_id uuid, p_name text, p_prefix text, p_digest text, p_scopes text[], p_expires_at timestamptz,
+  p_requests_per_minute integer
+)
+returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := tallystick.current_time();
+  v_scopes text[] := array(select distinct s from unnest(p_scopes) as s order by s);
+  v_key_id uuid;
+begin
+  perform tallystick.check_service_caller();
+  if p_name is null or btrim(p_name) = '' or length(p_name) > 100 then
+    raise exception using errcode = 'PT400', constraint = 'name_is_1_to_100',
+      message = 'the name of a key has 1 to 100 characters', hint = 'Say who or what will use it.';
+  end if;
+  if p_prefix is null or length(p_prefix) not between 1 and 20 then
+    raise exception using errcode = 'PT400', constraint = 'prefix_is_1_to_20',
+      message = 'the prefix of a key has 1 to 20 characters', hint = 'Pass what the key begins with, tly_ab12cd34.';
+  end if;
+  if cardinality(v_scopes) = 0 or not v_scopes <@ array['admin', 'ingest', 'read'] then
+    raise exception using errcode = 'PT400', constraint = 'scopes_are_known',
+      message = 'a key has one or more of the scopes ingest, read and admin', hint = 'Give it the least that will do.';
+  end if;
+  if p_expires_at <= v_now then
+    raise exception using errcode = 'PT400', constraint = 'expiry_is_ahead',
+      message = 'the key would have expired before it was made', hint = 'Pass a later time, or none.';
+  end if;
+  if p_requests_per_minute < 1 then
+    raise exception using errcode = 'PT400', constraint = 'limit_is_positive',
+      message = 'a limit is one request per minute or more', hint = 'Revoke a key to keep it out.';
+  end if;
+  insert into tallystick.api_keys (
+    user_id, name, prefix, digest, scopes, requests_per_minute, created_at, expires_at
+  ) values (
+    p_user_id, p_name, p_prefix, tallystick.key_digest(p_digest), v_scopes, p_requests_per_minute, v_now, p_expires_at
+  )
+  on conflict do nothing returning key_id into v_key_id;
+  if v_key_id is null then
+    raise exception using errcode = 'PT409', constraint = 'api_key_is_new',
+      message = 'another key has this prefix or this digest', hint = 'Make another key.';
+  end if;
+  return v_key_id;
+end
+$$;
+comment on function tallystick.create_api_key is 'Body of public.create_api_key.';
+revoke all on function tallystick.create_api_key from public, anon, authenticated;
+grant execute on function tallystick.create_api_key to service_role;
+
+create function public.create_api_key(
+  p_user_id uuid, p_name text, p_prefix text, p_digest text, p_scopes text[], p_expires_at timestamptz default null,
+  p_requests_per_minute integer default null
+)
+returns uuid
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select tallystick.create_api_key(
+    p_user_id, p_name, p_prefix, p_digest, p_scopes, p_expires_at, p_requests_per_minute
+  )
+$$;
+comment on function public.create_api_key is
+  'Keeps a key of the HTTP API by its digest, 64 hexadecimal digits; p_user_id null is a service key, which acts for '
+  'any user that it names.';
+revoke all on function public.create_api_key from public, anon, authenticated;
+grant execute on function public.create_api_key to service_role;
+
+create function tallystick.api_keys(p_user_id uuid)
+returns table (
+  key_id uuid, user_id uuid, name text, prefix text, scopes text[], requests_per_minute integer,
+  created_at timestamptz, expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tallystick.check_service_caller();
+  return query
+  select k.key_id, k.user_id, k.name, k.prefix, k.scopes, k.requests_per_minute, k.created_at, k.expires_at,
+    k.revoked_at, k.last_used_at
+  from tallystick.api_keys as k
+  where p_user_id is null or k.user_id = p_user_id
+  order by k.created_at, k.key_id;
+end
+$$;
+comment on function tallystick.api_keys(uuid) is 'Body of public.api_keys.';
+revoke all on function tallystick.api_keys(uuid) from public, anon, authenticated;
+grant execute on function tallystick.api_keys(uuid) to service_role;
+
+create function public.api_keys(p_user_id uuid default null)
+returns table (
+  key_id uuid, user_id uuid, name text, prefix text, scopes text[], requests_per_minute integer,
+  created_at timestamptz, expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from tallystick.api_keys(p_user_id)
+$$;
+comment on function public.api_keys(uuid) is
+  'The keys of the HTTP API, oldest first, revoked ones too: one user''s, or all of them where p_user_id is null.';
+revoke all on function public.api_keys(uuid) from public, anon, authenticated;
+grant execute on function public.api_keys(uuid) to service_role;
+
+create function tallystick.revoke_api_key(p_key text)
+returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key_id uuid;
+begin
+  perform tallystick.check_service_caller();
+  update tallystick.api_keys as k set revoked_at = coalesce(k.revoked_at, tallystick.current_time())
+  where k.prefix = p_key or k.key_id::text = lower(p_key)
+  returning k.key_id into v_key_id;
+  -- what was passed is not told again: it may be a key, copied whole
+  if v_key_id is null then
+    raise exception using errcode = 'PT404', constraint = 'api_key_exists',
+      message = 'there is no such key', hint = 'Name it by its key_id or by its whole prefix.';
+  end if;
+  return v_key_id;
+end
+$$;
+comment on function tallystick.revoke_api_key(text) is 'Body of public.revoke_api_key.';
+revoke all on function tallystick.revoke_api_key(text) from public, anon, authenticated;
+grant execute on function tallystick.revoke_api_key(text) to service_role;
+
+create function public.revoke_api_key(p_key text)
+returns uuid
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select tallystick.revoke_api_key(p_key)
+$$;
+comment on function public.revoke_api_key(text) is
+  'Ends a key, named by its key_id or its whole prefix, and answers its key_id; doing so again changes nothing.';
+revoke all on function public.revoke_api_key(text) from public, anon, authenticated;
+grant execute on function public.revoke_api_key(text) to service_role;
+
+-- Admission. Each of the two functions below is called once per HTTP request, by the server alone, so they have no
+-- entry in public. They want a transaction of their own: until its end the caller's other requests wait for the window.
+
+create type tallystick.admission as (
+  is_admitted boolean,
+  request_limit integer,
+  remaining integer,
+  reset_s integer
+);
+comment on type tallystick.admission is
+  'Whether a request was let through, the limit per minute, what is left of it, and seconds until the next minute.';
+
+-- One upsert: requests that come at once take turns on the row, and where the minute is full it changes nothing and
+-- answers nothing. The minutes are the clock's, so a caller may use up one at its end and the next at its start.
+create function tallystick.count_request(p_caller text, p_limit integer)
+returns tallystick.admission
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := tallystick.current_time();
+  v_window_start timestamptz := date_bin('1 minute', v_now, 'epoch');
+  v_count integer;
+begin
+  if p_limit is null or p_limit < 1 then
+    raise exception using errcode = 'PT400', constraint = 'limit_is_positive',
+      message = 'a limit is one request per minute or more', hint = 'Pass how many requests a minute may have.';
+  end if;
+  insert into tallystick.request_windows as w (window_start, caller, request_count)
+  values (v_window_start, p_caller, 1)
+  on conflict (window_start, caller) do update set request_count = w.request_count + 1
+  where w.request_count < p_limit
+  returning w.request_count into v_count;
+  -- Whoever opens a window sweeps a hundred old ones, so the sweep keeps ahead of what is left to sweep; locked ones
+  -- are somebody else's sweep.
+  if v_count = 1 then
+    delete from tallystick.request_windows as w
+    using (
+      select o.window_start, o.caller from tallystick.request_windows as o
+      where o.window_start < v_window_start - interval '1 hour'
+      order by o.window_start, o.caller limit 100 for update skip locked
+    ) as old
+    where w.window_start = old.window_start and w.caller = old.caller;
+  end if;
+  return row(
+    v_count is not null, p_limit, coalesce(p_limit - v_count, 0),
+    ceil(extract(epoch from v_window_start + interval '1 minute' - v_now))::integer
+  )::tallystick.admission;
+end
+$$;
+comment on function tallystick.count_request(text, integer) is
+  'Counts one request in the minute that runs, unless that has as many as its limit.';
+revoke all on function tallystick.count_request(text, integer) from public, anon, authenticated;
+
+create function tallystick.admit_request(p_digest text, p_default_limit integer)
+returns table (
+  key_id uuid, user_id uuid, scopes text[], is_admitted boolean, request_limit integer, remaining integer,
+  reset_s integer
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now timestamptz := tallystick.current_time();
+  v_digest bytea;
+  v_key tallystick.api_keys;
+  v_admission tallystick.admission;
+begin
+  perform tallystick.check_service_caller();
+  v_digest := tallystick.key_digest(p_digest);
+  select k.* into v_key from tallystick.api_keys as k
+  where k.digest = v_digest and k.revoked_at is null and coalesce(k.expires_at, 'infinity') > v_now;
+  if v_key.key_id is null then
+    return;
+  end if;
+  -- asked again in the update, because of several requests at once only the first shall write
+  if coalesce(v_key.last_used_at, '-infinity') <= v_now - interval '1 minute' then
+    update tallystick.api_keys as k set last_used_at = v_now
+    where k.key_id = v_key.key_id and coalesce(k.last_used_at, '-infinity') <= v_now - interval '1 minute';
+  end if;
+  v_admission := tallystick.count_request(
+    'key:' || v_key.key_id, coalesce(v_key.requests_per_minute, p_default_limit)
+  );
+  return query
+  select v_key.key_id, v_key.user_id, v_key.scopes, v_admission.is_admitted, v_admission.request_limit,
+    v_admission.remaining, v_admission.reset_s;
+end
+$$;
+comment on function tallystick.admit_request(text, integer) is
+  'The key with this digest, with one request counted against its limit; no row where no such key is in force.';
+revoke all on function tallystick.admit_request(text, integer) from public, anon, authenticated;
+grant execute on function tallystick.admit_request(text, integer) to service_role;
+
+create function tallystick.admit_caller(p_caller text, p_limit integer)
+returns tallystick.admission
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform tallystick.check_service_caller();
+  if p_caller is null or length(p_caller) not between 1 and 100 then
+    raise exception using errcode = 'PT400', constraint = 'caller_is_1_to_100',
+      message = 'a caller is named by 1 to 100 characters', hint = 'Pass user:<uuid>.';
+  end if;
+  return tallystick.count_request(p_caller, p_limit);
+end
+$$;
+comment on function tallystick.admit_caller(text, integer) is
+  'Counts one request of somebody without a key, user:<uuid>, against a limit.';
+revoke all on function tallystick.admit_caller(text, integer) from public, anon, authenticated;
+grant execute on function tallystick.admit_caller(text, integer) to service_role;
 -- Who may do what. anon: nothing. authenticated: read own rows, call the functions of `public` and through them their
 -- bodies, which check the caller themselves. service_role: read everything, call everything. Nobody: write a table.
 -- Every grant is spelled out, because hosted Supabase grants nothing by itself any more.
@@ -3859,6 +4807,8 @@ alter table public.token_usage_rejects enable row level security;
 alter table public.token_usage_prices enable row level security;
 alter table tallystick.ledger enable row level security;
 alter table tallystick.migrations enable row level security;
+alter table tallystick.api_keys enable row level security;
+alter table tallystick.request_windows enable row level security;
 
 -- (select auth.uid()) is computed once per query; without the select it would be computed once per row
 create policy accounts_own_rows on public.token_usage_accounts

@@ -21,6 +21,10 @@
 -- `public` holds the tables and thin entry functions with the caller's rights. The bodies live in `tallystick`, which
 -- no REST API exposes; they run with their owner's rights, and each one asks tallystick.check_caller() first. Only they
 -- write: no role is granted insert, update or delete on a table.
+--
+-- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own
+-- temporary schema searches it first, an empty one too, and a type there brings a check that would run with the owner's
+-- rights.
 
 create schema tallystick;
 comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed by any API.';
@@ -43,7 +47,7 @@ create function tallystick.check_service_caller()
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_role text := pg_catalog.current_setting('role', true);
@@ -68,7 +72,7 @@ create function tallystick.check_caller(p_user_id uuid)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_user_id is null then

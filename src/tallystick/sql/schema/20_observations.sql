@@ -81,7 +81,7 @@ create function tallystick.read_observation(p_record json)
 returns tallystick.observation
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_blank tallystick.observation := tallystick.blank_observation();
@@ -189,7 +189,7 @@ create function tallystick.read_observations(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_events json := p_events;
@@ -369,7 +369,7 @@ create function tallystick.fold_observations(p_observations tallystick.observati
 returns tallystick.observation[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with amount as (
     select distinct on (o.event_key) o.* from unnest(p_observations) as o

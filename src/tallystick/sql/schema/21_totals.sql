@@ -27,7 +27,7 @@ comment on type tallystick.usage_move is
 create function tallystick.move_standing_totals(p_user_id uuid, p_move tallystick.usage_move)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -119,7 +119,7 @@ comment on function tallystick.move_standing_totals(uuid, tallystick.usage_move)
 create function tallystick.move_totals(p_user_id uuid, p_moves tallystick.usage_move[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -308,7 +308,7 @@ comment on type tallystick.event_change is 'An event before and after; new_event
 create function tallystick.apply_changes(p_user_id uuid, p_changes tallystick.event_change[], p_reason text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

@@ -12,7 +12,7 @@ create function tallystick.price_event(p_event public.token_usage_events)
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -31,7 +31,7 @@ create function tallystick.cost_event(
 returns public.token_usage_events
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   p_event.cost_usd := tallystick.cost_usd(
@@ -63,7 +63,7 @@ create function tallystick.revised_event(
 returns public.token_usage_events
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event public.token_usage_events := p_event;
@@ -130,7 +130,7 @@ comment on function tallystick.revised_event(
 create function tallystick.revise_events(p_user_id uuid, p_observations tallystick.observation[], p_time_zone text)
 returns integer
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -171,7 +171,7 @@ comment on function tallystick.revise_events(uuid, tallystick.observation[], tex
 create function tallystick.lock_account(p_user_id uuid)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '30s'
 as $$
 declare
@@ -202,7 +202,7 @@ comment on function tallystick.lock_account(uuid) is
 create function tallystick.keep_rejects(p_user_id uuid, p_observations tallystick.observation[])
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   insert into public.token_usage_rejects as r
   select distinct p_user_id, o.source, o.position, o.reject_reason, tallystick.current_time(), tallystick.current_time()
@@ -309,16 +309,12 @@ $$;
 comment on function tallystick.insert_events(uuid, text, json) is
   'Inserts the events that are new, priced, and answers what they add to the totals; nothing unless the batch is fit.';
 
-create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
+-- What is left to do once the account is locked; runs with the settings of the body that calls it.
+create function tallystick.take_events(p_user_id uuid, p_time_zone text, p_events json)
 returns jsonb
 language plpgsql
-security definer
-set search_path = ''
-set jit = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_time_zone text;
   v_inserted record;
   v_is_fit boolean;
   v_received integer;
@@ -326,14 +322,8 @@ declare
   v_observations tallystick.observation[];
   v_revised integer := 0;
 begin
-  perform tallystick.check_caller(p_user_id);
-  if p_events is null or json_typeof(p_events) <> 'array' then
-    raise exception using errcode = 'PT400', constraint = 'events_are_a_list',
-      message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
-  end if;
-  v_time_zone := tallystick.lock_account(p_user_id);
   begin
-    v_inserted := tallystick.insert_events(p_user_id, v_time_zone, p_events);
+    v_inserted := tallystick.insert_events(p_user_id, p_time_zone, p_events);
     v_is_fit := v_inserted.is_fit;
   exception when data_exception then
     v_is_fit := false;
@@ -352,7 +342,7 @@ begin
     end if;
     v_observations := tallystick.fold_observations(v_observations);
     v_inserted := tallystick.insert_events(
-      p_user_id, v_time_zone, to_json(coalesce(v_observations, '{}'::tallystick.observation[]))
+      p_user_id, p_time_zone, to_json(coalesce(v_observations, '{}'::tallystick.observation[]))
     );
   end if;
   if v_received > 20000 then
@@ -363,13 +353,36 @@ begin
     perform tallystick.move_totals(p_user_id, v_inserted.moves);
   end if;
   if v_inserted.new < cardinality(v_observations) then
-    v_revised := tallystick.revise_events(p_user_id, v_observations, v_time_zone);
+    v_revised := tallystick.revise_events(p_user_id, v_observations, p_time_zone);
   end if;
   return jsonb_build_object(
     'received', v_received, 'new', v_inserted.new, 'revised', v_revised,
     'duplicate', v_received - v_rejected - v_inserted.new - v_revised, 'rejected', v_rejected,
     'unpriced', v_inserted.unpriced
   );
+end
+$$;
+comment on function tallystick.take_events(uuid, text, json) is
+  'Takes observations of a user whose account is locked; answers the receipt.';
+
+create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_time_zone text;
+begin
+  perform tallystick.check_caller(p_user_id);
+  if p_events is null or json_typeof(p_events) <> 'array' then
+    raise exception using errcode = 'PT400', constraint = 'events_are_a_list',
+      message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
+  end if;
+  v_time_zone := tallystick.lock_account(p_user_id);
+  return tallystick.take_events(p_user_id, v_time_zone, p_events);
 end
 $$;
 comment on function tallystick.ingest_token_usage(uuid, json) is 'Body of public.ingest_token_usage.';
@@ -380,7 +393,7 @@ grant execute on function tallystick.ingest_token_usage(uuid, json) to authentic
 create function public.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return tallystick.ingest_token_usage(p_user_id, p_events);

@@ -129,7 +129,7 @@ create function tallystick.resolve_model(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -310,7 +310,7 @@ create function tallystick.append_prices(
   p_user_id uuid, p_prices public.token_usage_prices[], out received bigint, out added bigint, out unchanged bigint
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   lock table public.token_usage_prices in share row exclusive mode;
@@ -540,7 +540,7 @@ create function tallystick.add_token_prices(p_prices jsonb, p_user_id uuid)
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_receipt record;
@@ -572,7 +572,7 @@ grant execute on function tallystick.add_token_prices(jsonb, uuid) to authentica
 create function public.add_token_prices(p_prices jsonb, p_user_id uuid default null)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.add_token_prices(p_prices, p_user_id)
 $$;

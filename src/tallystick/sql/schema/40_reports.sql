@@ -79,7 +79,7 @@ create function tallystick.checked_filter(
 returns tallystick.usage_filter
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_account_zone text := (select a.time_zone from public.token_usage_accounts as a where a.user_id = p_user_id);
@@ -122,7 +122,7 @@ create function tallystick.page_key(p_after jsonb, p_time_member text)
 returns tallystick.page_key
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_after is null then
@@ -149,7 +149,7 @@ create function tallystick.usage_grouping(p_period text, p_week_start integer, p
 returns tallystick.usage_grouping
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),

@@ -1,4 +1,5 @@
--- Reports by day, week, month, model and project: five entry functions and the one body that they share.
+-- Reports by day, week, month, model and project, and the sum of everything: six entry functions and the one body that
+-- they share.
 
 create type public.usage_row as (
   period_start date,
@@ -19,7 +20,8 @@ create type public.usage_row as (
   cost_usd text
 );
 comment on type public.usage_row is
-  'One line of a report by day, week, month, model or project; a label is null where unknown or not broken down by.';
+  'One line of a report by day, week, month, model or project, or their sum; a label is null where unknown or not '
+  'broken down by.';
 
 -- The daily report without filter or breakdown is what everybody looks at first, so it has a read of its own: one row
 -- of token_usage_daily per day, at a fifth of what planning the other would cost.
@@ -34,7 +36,7 @@ returns setof public.usage_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -108,7 +110,7 @@ begin
 end
 $$;
 comment on function tallystick.usage_report is
-  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models and usage_projects.';
+  'Body of public.usage_daily, usage_weekly, usage_monthly, usage_models, usage_projects and usage_summary.';
 revoke all on function tallystick.usage_report from public, anon, authenticated;
 grant execute on function tallystick.usage_report to authenticated, service_role;
 
@@ -121,7 +123,7 @@ create function public.usage_daily(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -142,7 +144,7 @@ create function public.usage_weekly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
@@ -163,7 +165,7 @@ create function public.usage_monthly(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -183,7 +185,7 @@ create function public.usage_models(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -203,7 +205,7 @@ create function public.usage_projects(
 returns setof public.usage_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
@@ -213,3 +215,30 @@ $$;
 comment on function public.usage_projects is 'Usage by project.';
 revoke all on function public.usage_projects from public, anon, authenticated;
 grant execute on function public.usage_projects to authenticated, service_role;
+
+-- Where nothing was used the cost is 0 and not null: null says that something was, and nothing of it is priced.
+create function public.usage_summary(
+  p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
+  p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
+  p_sessions text[] default null
+)
+returns public.usage_row
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select null::date, null::text, null::text, null::text, null::text, coalesce(r.session_count, 0),
+    coalesce(r.event_count, 0), coalesce(r.message_count, 0), coalesce(r.unpriced_message_count, 0),
+    coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
+    coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
+    case when r.event_count is null then '0' else r.cost_usd end
+  from (select) as one
+  left join tallystick.usage_report(
+    coalesce(p_user_id, auth.uid()), null, 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
+    p_sessions, null, null, 1
+  ) as r on true
+$$;
+comment on function public.usage_summary is
+  'The sum of all usage in a range, as one row: zeros where there is none; a session counts once whatever its days.';
+revoke all on function public.usage_summary from public, anon, authenticated;
+grant execute on function public.usage_summary to authenticated, service_role;

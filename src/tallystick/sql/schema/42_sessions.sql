@@ -62,7 +62,7 @@ returns setof public.usage_session_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -144,7 +144,7 @@ create function public.usage_sessions(
 returns setof public.usage_session_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_sessions(
     coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
@@ -162,7 +162,7 @@ create function tallystick.session_named(p_user_id uuid, p_session_id text, p_so
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found record;
@@ -198,7 +198,7 @@ returns setof public.usage_session_event_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -246,7 +246,7 @@ create function public.usage_session(
 returns setof public.usage_session_event_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_session(
     coalesce(p_user_id, auth.uid()), p_session_id, p_sources, p_since, p_until, p_time_zone, p_projects, p_models,
@@ -263,7 +263,7 @@ returns setof public.usage_event_cost_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -286,7 +286,7 @@ create function public.usage_events(p_user_id uuid default null, p_event_keys te
 returns setof public.usage_event_cost_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_events(coalesce(p_user_id, auth.uid()), p_event_keys) as r
 $$;

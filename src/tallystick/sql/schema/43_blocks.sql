@@ -48,7 +48,7 @@ create function tallystick.walk_blocks(
 returns setof tallystick.usage_block
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -107,7 +107,7 @@ returns setof public.usage_block_row
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -169,7 +169,7 @@ create function public.usage_blocks(
 returns setof public.usage_block_row
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_blocks(
     coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,

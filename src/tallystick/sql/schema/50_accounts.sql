@@ -5,7 +5,7 @@ create function tallystick.check_time_zone(p_time_zone text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- `at time zone` itself takes much more: UTC+3 for three hours west, abbreviations, any case
@@ -24,7 +24,7 @@ returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migrat
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -43,7 +43,7 @@ create function public.ledger_state(p_user_id uuid default null)
 returns table (ledger_id uuid, receipt_count bigint, time_zone text, last_migration text, user_id uuid)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.ledger_state(coalesce(p_user_id, auth.uid()))
 $$;
@@ -57,7 +57,7 @@ create function tallystick.renew_ledger_id()
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ledger_id uuid;
@@ -74,7 +74,7 @@ grant execute on function tallystick.renew_ledger_id() to service_role;
 create function public.renew_ledger_id()
 returns uuid
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.renew_ledger_id()
 $$;
@@ -83,11 +83,43 @@ comment on function public.renew_ledger_id() is
 revoke all on function public.renew_ledger_id() from public, anon, authenticated;
 grant execute on function public.renew_ledger_id() to service_role;
 
+create function tallystick.only_account()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform tallystick.check_service_caller();
+  return (
+    select case when count(*) = 1 then (array_agg(a.user_id))[1] end
+    from (select o.user_id from public.token_usage_accounts as o limit 2) as a
+  );
+end
+$$;
+comment on function tallystick.only_account() is 'Body of public.only_account.';
+revoke all on function tallystick.only_account() from public, anon, authenticated;
+grant execute on function tallystick.only_account() to service_role;
+
+create function public.only_account()
+returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select tallystick.only_account()
+$$;
+comment on function public.only_account() is
+  'The user of the only account of this ledger; null where there is none or more than one.';
+revoke all on function public.only_account() from public, anon, authenticated;
+grant execute on function public.only_account() to service_role;
+
 create function tallystick.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -103,7 +135,7 @@ grant execute on function tallystick.make_account(uuid, text) to authenticated, 
 create function public.make_account(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.make_account(p_user_id, p_time_zone)
 $$;
@@ -118,7 +150,7 @@ create function tallystick.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -146,7 +178,7 @@ grant execute on function tallystick.set_time_zone(uuid, text) to authenticated,
 create function public.set_time_zone(p_user_id uuid, p_time_zone text)
 returns void
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.set_time_zone(p_user_id, p_time_zone)
 $$;
@@ -160,7 +192,7 @@ create function tallystick.expected_by_session_day(p_user_id uuid)
 returns setof public.token_usage_by_session_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select e.user_id, e.usage_date, e.source, e.session_id, e.project, e.model, count(*),
     sum(e.message_count)::bigint, coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint,
@@ -178,7 +210,7 @@ create function tallystick.expected_by_day(p_user_id uuid)
 returns setof public.token_usage_by_day
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, d.source, d.project, d.model, sum(d.event_count)::bigint,
     sum(d.message_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.input_tokens)::bigint,
@@ -198,7 +230,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, sum(d.input_tokens)::bigint, sum(d.output_tokens)::bigint,
     sum(d.cache_creation_tokens)::bigint, sum(d.cache_read_tokens)::bigint, sum(d.thinking_tokens)::bigint,
@@ -219,7 +251,7 @@ returns table (
 )
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
     s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
@@ -249,7 +281,7 @@ returns table (check_name text, bad_rows bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -345,7 +377,7 @@ create function public.verify_token_usage(p_user_id uuid default null)
 returns table (check_name text, bad_rows bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.verify_token_usage(coalesce(p_user_id, auth.uid()))
 $$;
@@ -361,7 +393,7 @@ returns text
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set datestyle = 'ISO'
 as $$
@@ -412,7 +444,7 @@ create function public.ledger_digest(p_user_id uuid default null)
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.ledger_digest(coalesce(p_user_id, auth.uid()))
 $$;
@@ -429,7 +461,7 @@ returns table (
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -483,7 +515,7 @@ returns table (
   examined bigint, changed bigint, old_cost_usd numeric, new_cost_usd numeric, unpriced bigint, next_key text
 )
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.rerate_token_usage(p_user_id, p_from, p_to, p_after, p_limit)
 $$;
@@ -498,7 +530,7 @@ create function tallystick.correct_token_usage(p_user_id uuid, p_corrections jso
 returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$
@@ -588,7 +620,7 @@ grant execute on function tallystick.correct_token_usage(uuid, jsonb) to service
 create function public.correct_token_usage(p_user_id uuid, p_corrections jsonb)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select tallystick.correct_token_usage(p_user_id, p_corrections)
 $$;
@@ -599,12 +631,12 @@ revoke all on function public.correct_token_usage(uuid, jsonb) from public, anon
 grant execute on function public.correct_token_usage(uuid, jsonb) to service_role;
 
 -- Erases one slice of a user's books, or of one project's. Rejects name places and not projects, so they go with the
--- whole books only.
+-- whole books only. The user's API keys stay, as the account does: they are credentials and no usage.
 create function tallystick.forget_token_usage(p_user_id uuid, p_project text, p_limit integer)
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -652,7 +684,7 @@ create function public.forget_token_usage(
 )
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from tallystick.forget_token_usage(coalesce(p_user_id, auth.uid()), p_project, p_limit)
 $$;

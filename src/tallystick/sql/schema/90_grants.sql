@@ -13,6 +13,8 @@ alter table public.token_usage_rejects enable row level security;
 alter table public.token_usage_prices enable row level security;
 alter table tallystick.ledger enable row level security;
 alter table tallystick.migrations enable row level security;
+alter table tallystick.api_keys enable row level security;
+alter table tallystick.request_windows enable row level security;
 
 -- (select auth.uid()) is computed once per query; without the select it would be computed once per row
 create policy accounts_own_rows on public.token_usage_accounts

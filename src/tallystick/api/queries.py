@@ -1,0 +1,164 @@
+"""The parameters of the reports: those of the command line, under the same names."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from tallystick.errors import InvalidRequest
+from tallystick.ledger import Ledger
+from tallystick.model import LedgerState, Page, UsageFilter
+from tallystick.ranges import WEEK_DAYS, read_last, since_of
+from tallystick.zones import find_zone, today_in
+
+MAX_LABEL_LENGTH = 500
+
+
+def _read_day(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        raise ValueError("write a day as YYYY-MM-DD")
+    return value
+
+
+def _read_text(value: Any) -> Any:
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("a text holds no NUL")
+    return value
+
+
+def _read_week_day(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() in WEEK_DAYS:
+        return WEEK_DAYS.index(value.lower()) + 1
+    if isinstance(value, str) and re.fullmatch("[1-7]", value):
+        return int(value)
+    raise ValueError("write monday to sunday, or 1 to 7")
+
+
+Day = Annotated[date, BeforeValidator(_read_day)]
+Text = Annotated[str, BeforeValidator(_read_text), Field(max_length=MAX_LABEL_LENGTH)]
+UserId = Annotated[UUID, PlainSerializer(str)]
+WeekDay = Annotated[
+    int,
+    BeforeValidator(_read_week_day),
+    Field(json_schema_extra={"type": "string", "enum": [*WEEK_DAYS, *"1234567"], "default": "monday"}),
+]
+
+
+class Query(BaseModel):
+    """What every question may say: whose books it is about. Only a service key has to, and only it may name others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: UserId | None = Field(None, description="Whose books; left out, the caller's own.")
+
+    @property
+    def user(self) -> str | None:
+        """The user's id as text."""
+        return str(self.user_id) if self.user_id else None
+
+
+class RangeQuery(Query):
+    """Which usage: inclusive days and labels."""
+
+    since: Day | None = Field(None, description="First day, inclusive.", examples=["2026-11-01"])
+    until: Day | None = Field(None, description="Last day, inclusive.")
+    last: str | None = Field(
+        None,
+        max_length=5,
+        pattern=r"^\d{1,4}[dwm]$",
+        description="So many days, weeks or months up to today: 7d, 4w, 3m.",
+    )
+    timezone: Text | None = Field(
+        None, description="Days of this zone; left out, the books' own.", examples=["Europe/Berlin"]
+    )
+    source: list[Text] = Field([], max_length=100, description="Only this source; may be repeated.")
+    project: list[Text] = Field(
+        [], max_length=100, description="Only this project, by its whole name; may be repeated."
+    )
+    model: list[Text] = Field([], max_length=100, description="Only this model; may be repeated.")
+
+    def sessions(self) -> list[str] | None:
+        """The sessions that are meant, where a question may name some."""
+        return None
+
+    def usage(self, state: LedgerState, *, period: str = "", week_start: int = 1) -> UsageFilter:
+        """The filter of the ledger; raises InvalidRequest."""
+        since, until = self.since, self.until
+        zone = self.timezone or state.time_zone
+        if self.last:
+            if since or until:
+                raise InvalidRequest(
+                    "`last` says both ends of the range",
+                    hint="Leave out since and until, or last.",
+                    constraint="range_is_said_once",
+                )
+            until = today_in(find_zone(zone or "UTC"))
+            since = since_of(read_last(self.last), today=until, period=period, week_start=week_start)
+        return UsageFilter(
+            since=since,
+            until=until,
+            time_zone=zone,
+            sources=self.source or None,
+            projects=self.project or None,
+            models=self.model or None,
+            sessions=self.sessions(),
+        )
+
+
+class PageQuery(RangeQuery):
+    """Which page of a report."""
+
+    limit: int = Field(1000, ge=1, le=10_000, description="Rows of a page.")
+    after: str | None = Field(None, max_length=4000, description="`next` of the page before, as JSON.")
+
+    @property
+    def page(self) -> Page:
+        """The page; raises InvalidRequest."""
+        return Page(after=_page_key(self.after), limit=self.limit)
+
+
+class FilterQuery(RangeQuery):
+    """The same, of some sessions."""
+
+    session: list[Text] = Field([], max_length=100, description="Only this session; may be repeated.")
+
+    def sessions(self) -> list[str] | None:
+        return self.session or None
+
+
+class ReportQuery(PageQuery, FilterQuery):
+    """What a report may be asked."""
+
+    by: Literal["model", "project", "source", "session"] | None = Field(
+        None, description="Break every row down by this."
+    )
+
+
+class WeekQuery(ReportQuery):
+    """The same by week."""
+
+    week_start: WeekDay = Field(1, description="First day of a week.")
+
+
+def _page_key(after: str | None) -> dict[str, str] | None:
+    if after is None:
+        return None
+    try:
+        key = json.loads(after)
+    except (ValueError, RecursionError):
+        key = None
+    if not isinstance(key, dict) or not all(isinstance(value, str) and "\x00" not in value for value in key.values()):
+        raise InvalidRequest(
+            "`after` is no row of this report", hint="Give `next` of the page before.", constraint="after_is_a_row"
+        )
+    return key
+
+
+def usage_of(ledger: Ledger, query: RangeQuery, *, period: str = "", week_start: int = 1) -> UsageFilter:
+    """The filter that a query describes, in the zone of the books."""
+    return query.usage(ledger.ledger_state(), period=period, week_start=week_start)

@@ -1,0 +1,122 @@
+"""What happens around every request: its id, its answer to an error, its headers, its line in the log, its metrics.
+
+It is a class of routes and not middleware, so that it is the same where the router is mounted in somebody else's app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from tallystick.api.problems import problem, problem_of
+from tallystick.api.service import Rate, Service
+from tallystick.errors import TallystickError
+
+REQUEST_TIMEOUT_S = 60.0
+MAX_ERRORS_TOLD = 5
+SECURITY_HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
+# an id from outside is told in logs and answers, so it may hold nothing but this
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+log = structlog.get_logger("tallystick.api")
+
+
+class ApiRoute(APIRoute):
+    """A route whose every answer is one of ours, errors included."""
+
+    def get_route_handler(self) -> Handler:
+        """The handler with everything around it."""
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            started_at = time.perf_counter()
+            given = request.headers.get("x-request-id", "")
+            request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+            response = await _answered(answer, request, request_id)
+            response.raw_headers.append((b"x-request-id", request_id.encode()))
+            response.raw_headers.extend(SECURITY_HEADERS)
+            rate: Rate | None = getattr(request.state, "rate", None)
+            if rate is not None:
+                response.raw_headers.extend(_rate_headers(rate))
+            _tell(request, self.path_format, response.status_code, time.perf_counter() - started_at, request_id)
+            return response
+
+        return handle
+
+
+def _rate_headers(rate: Rate) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"ratelimit-policy", b'"minute";q=%d;w=60' % rate.limit),
+        (b"ratelimit", b'"minute";r=%d;t=%d' % (rate.remaining, rate.reset_s)),
+    ]
+
+
+def json_answer(document: object, status: int = 200) -> Response:
+    """An answer that is JSON."""
+    return Response(msgspec.json.encode(document), status, media_type="application/json")
+
+
+async def _answered(answer: Handler, request: Request, request_id: str) -> Response:
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return await answer(request)
+    except TallystickError as error:
+        return problem_of(error, request_id=request_id)
+    except RequestValidationError as error:
+        return problem(
+            400,
+            _told(error),
+            hint="docs/api.md has every parameter.",
+            constraint="request_is_valid",
+            request_id=request_id,
+        )
+    except HTTPException as error:
+        return problem(error.status_code, str(error.detail), request_id=request_id)
+    except TimeoutError:
+        return problem(504, f"no answer within {REQUEST_TIMEOUT_S:.0f} s", hint="Ask for less.", request_id=request_id)
+    except Exception:
+        # the trace is for the log alone: it may say things about the inside that are nobody's business
+        log.exception("failed", request_id=request_id)
+        return problem(500, "a defect of the server", hint="Its log has more.", request_id=request_id)
+
+
+def _told(error: RequestValidationError) -> str:
+    """What is wrong, without the value: it may be a secret in the wrong place."""
+    places = [
+        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}" for one in error.errors()
+    ]
+    return "; ".join(places[:MAX_ERRORS_TOLD])
+
+
+def _tell(request: Request, route: str, status: int, seconds: float, request_id: str) -> None:
+    service: Service | None = getattr(request.app.state, "tallystick", None)
+    if service is not None:
+        service.metrics.count_request(method=request.method, route=route, status=status, seconds=seconds)
+    log.info(
+        "request",
+        method=request.method,
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        caller=getattr(request.state, "caller", None),
+        request_id=request_id,
+    )

@@ -1,0 +1,9 @@
+"""Every address of the HTTP API in one router, to be served by `tally serve` or mounted in an application's own app."""
+
+from tallystick.api import reports, upkeep, writes
+from tallystick.api.router import API_PREFIX, router
+
+# to import a module is to add its addresses
+MODULES = (reports, writes, upkeep)
+
+__all__ = ["API_PREFIX", "MODULES", "router"]

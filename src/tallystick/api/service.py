@@ -1,0 +1,150 @@
+"""What all requests share: the connections, the keys' secret, the verifier of tokens, the metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tallystick.api.metrics import Metrics
+from tallystick.api.tokens import Tokens
+from tallystick.config import ServerSettings
+from tallystick.db import Database
+from tallystick.errors import Forbidden, InvalidRequest, RateLimited, Unauthorized
+from tallystick.keys import SCOPES, digest_of, is_key
+from tallystick.ledger import Ledger
+from tallystick.pool import Pool
+from tallystick.road import SERVICE, Caller
+
+STATEMENT_TIMEOUT = "30s"
+# the words are the same for every reason, so that nobody learns which keys there are
+NO_KEY = Unauthorized(
+    "no key or token that holds",
+    hint="Send `Authorization: Bearer` with a key of `tally keys create`, or with a Supabase user's token.",
+    constraint="caller_is_known",
+)
+
+
+class Rate(NamedTuple):
+    """How many requests a caller may make in this minute, how many are left, and in how many seconds it ends."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+
+
+class Identity(NamedTuple):
+    """Who makes a request, and what with: `user_id` None is a service key, which acts for the user that it names."""
+
+    name: str
+    user_id: str | None
+    scopes: frozenset[str]
+    is_admitted: bool
+    rate: Rate
+
+
+class _Admission(NamedTuple):
+    is_admitted: bool
+    request_limit: int
+    remaining: int
+    reset_s: int
+
+
+class _KeyAdmission(NamedTuple):
+    key_id: str
+    user_id: str | None
+    scopes: list[str]
+    is_admitted: bool
+    request_limit: int
+    remaining: int
+    reset_s: int
+
+
+class Service:
+    """One server's resources; safe for use by many threads."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.pool = Pool(settings.database_url, size=settings.pool_size)
+        self._tokens = (
+            Tokens(supabase_url=settings.supabase_url, jwt_secret=settings.jwt_secret)
+            if settings.supabase_url
+            else None
+        )
+
+    def open(self) -> None:
+        self.pool.open()
+
+    def close(self) -> None:
+        self.pool.close()
+
+    @contextmanager
+    def admitted(self, token: str) -> Iterator[tuple[Identity, Database]]:
+        """The caller behind a token and a connection for the rest of the request; raises Unauthorized.
+
+        The request is counted in a transaction of its own: a caller's next request must not wait for this one's end.
+        """
+        with self.pool.database(SERVICE) as database:
+            yield self._identify(database, token), database
+
+    def ledger(self, identity: Identity, database: Database, *, scope: str, user_id: str | None) -> Ledger:
+        """The books that a request is about, with the rights of who makes it.
+
+        Raises RateLimited, Forbidden without the scope, and InvalidRequest where a service key names nobody. Whether a
+        user may work with the books named is the database's to say.
+        """
+        if not identity.is_admitted:
+            raise RateLimited(
+                f"more than {identity.rate.limit} requests in this minute",
+                hint=f"Wait {identity.rate.reset_s} s, and send events in batches.",
+                constraint="requests_per_minute",
+                retry_after_s=identity.rate.reset_s,
+            )
+        if scope not in identity.scopes:
+            raise Forbidden(
+                f"this key has no scope {scope}",
+                hint=f"Make one with `tally keys create --scope {scope}`.",
+                constraint="key_has_the_scope",
+            )
+        if identity.user_id is None and user_id is None and scope != "admin":
+            raise InvalidRequest(
+                "a service key acts for the user that it names, and it names none",
+                hint="Add ?user_id=...",
+                constraint="user_is_given",
+            )
+        caller = Caller("service_role", statement_timeout=STATEMENT_TIMEOUT)
+        if identity.user_id is not None:
+            claims = json.dumps({"sub": identity.user_id, "role": "authenticated"})
+            caller = Caller("authenticated", claims, STATEMENT_TIMEOUT)
+        return Ledger(database.acting_as(caller), user_id=user_id or identity.user_id, attempts=1)
+
+    def _identify(self, database: Database, token: str) -> Identity:
+        if token.startswith("tly_"):
+            return self._identify_key(database, token)
+        if not token or self._tokens is None:
+            raise NO_KEY
+        user_id = self._tokens.user_of(token)
+        (counted,) = database.ask(
+            _Admission,
+            "select is_admitted, request_limit, remaining, reset_s from tallystick.admit_caller(%s, %s)",
+            [f"user:{user_id}", self.settings.requests_per_minute],
+        )
+        rate = Rate(counted.request_limit, counted.remaining, counted.reset_s)
+        return Identity(f"user:{user_id}", user_id, frozenset(SCOPES), counted.is_admitted, rate)
+
+    def _identify_key(self, database: Database, key: str) -> Identity:
+        if not is_key(key):
+            raise NO_KEY
+        found = database.ask(
+            _KeyAdmission,
+            "select key_id, user_id, scopes, is_admitted, request_limit, remaining, reset_s "
+            "from tallystick.admit_request(%s, %s)",
+            [digest_of(key, secret=self.settings.key_secret), self.settings.requests_per_minute],
+        )
+        if not found:
+            raise NO_KEY
+        (known,) = found
+        rate = Rate(known.request_limit, known.remaining, known.reset_s)
+        return Identity(f"key:{known.key_id}", known.user_id, frozenset(known.scopes), known.is_admitted, rate)

@@ -1,0 +1,157 @@
+"""Upkeep over HTTP: the account, its time zone, proofs, pricing again, forgetting, and the keys themselves."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, Query, Response
+
+from tallystick.api.body import read_body
+from tallystick.api.caller import Caller
+from tallystick.api.queries import Query as UserQuery
+from tallystick.api.route import json_answer
+from tallystick.api.router import router
+from tallystick.api.schemas import (
+    DoubleSessionObject,
+    EventCostObject,
+    ForgetReceiptObject,
+    LedgerCheckObject,
+    LedgerStateObject,
+    RejectObject,
+    RerateReceiptObject,
+    list_of,
+)
+from tallystick.api.writes import json_body, read_members
+from tallystick.reports import plain_row
+
+Asking = Annotated[Caller, Depends(Caller)]
+Body = Annotated[bytes, Depends(read_body)]
+Whose = Annotated[UserQuery, Query()]
+
+
+class _Zone(msgspec.Struct, forbid_unknown_fields=True):
+    time_zone: str
+
+
+class _Keys(msgspec.Struct, forbid_unknown_fields=True):
+    event_keys: Annotated[list[str], msgspec.Meta(max_length=10_000)]
+
+
+class _Slice(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}):
+    since: date | None = None
+    until: date | None = None
+    after: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20_000
+
+
+class _Forgotten(msgspec.Struct, forbid_unknown_fields=True):
+    project: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20_000
+
+
+def _object(**members: str) -> dict[str, Any]:
+    properties = {name: {"type": kind.rstrip("?")} for name, kind in members.items()}
+    required = [name for name, kind in members.items() if not kind.endswith("?")]
+    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+
+
+@router.get("/state", response_model=LedgerStateObject)
+def read_state(caller: Asking, whose: Whose) -> Response:
+    """Which ledger this is, whose books they are and how far they have come."""
+    with caller.ledger("read", user_id=whose.user) as ledger:
+        return json_answer(plain_row(ledger.ledger_state()))
+
+
+@router.post("/account", openapi_extra=json_body(_object(time_zone="string"), description="An IANA zone."))
+def make_account(caller: Asking, whose: Whose, body: Body) -> Response:
+    """Make the account, in a time zone; does nothing where it stands."""
+    zone = read_members(body, _Zone)
+    with caller.ledger("ingest", user_id=whose.user) as ledger:
+        ledger.make_account(time_zone=zone.time_zone)
+    return json_answer({})
+
+
+@router.put("/time-zone", openapi_extra=json_body(_object(time_zone="string"), description="An IANA zone."))
+def set_time_zone(caller: Asking, whose: Whose, body: Body) -> Response:
+    """Keep the books in the days of another zone."""
+    zone = read_members(body, _Zone)
+    with caller.ledger("admin", user_id=whose.user) as ledger:
+        ledger.set_time_zone(zone.time_zone)
+    return json_answer({})
+
+
+@router.get("/verify", response_model=list_of("Verification", "checks", LedgerCheckObject))
+def verify(caller: Asking, whose: Whose) -> Response:
+    """Every rule of the books with the number of rows that break it: 0 where all is well."""
+    with caller.ledger("read", user_id=whose.user) as ledger:
+        return json_answer({"checks": [plain_row(check) for check in ledger.verify_token_usage()]})
+
+
+@router.get("/digest")
+def read_digest(caller: Asking, whose: Whose) -> Response:
+    """One sha256 over the books: equal digests are equal books."""
+    with caller.ledger("read", user_id=whose.user) as ledger:
+        return json_answer({"digest": ledger.ledger_digest()})
+
+
+@router.get("/rejects", response_model=list_of("Rejects", "rejects", RejectObject))
+def read_rejects(caller: Asking, whose: Whose) -> Response:
+    """How many records could not be counted, by source and reason."""
+    with caller.ledger("read", user_id=whose.user) as ledger:
+        return json_answer({"rejects": [plain_row(row) for row in ledger.rejects()]})
+
+
+@router.get("/double-sessions", response_model=list_of("DoubleSessions", "sessions", DoubleSessionObject))
+def read_double_sessions(caller: Asking, whose: Whose) -> Response:
+    """Sessions known by snapshots and from another source too, whose usage therefore counts twice."""
+    with caller.ledger("read", user_id=whose.user) as ledger:
+        return json_answer({"sessions": [plain_row(row) for row in ledger.double_sessions()]})
+
+
+@router.post(
+    "/events",
+    response_model=list_of("EventCosts", "events", EventCostObject),
+    openapi_extra=json_body(
+        {
+            "type": "object",
+            "required": ["event_keys"],
+            "properties": {"event_keys": {"type": "array", "maxItems": 10_000, "items": {"type": "string"}}},
+        },
+        description="Up to 10,000 event keys.",
+    ),
+)
+def read_events(caller: Asking, whose: Whose, body: Body) -> Response:
+    """What the ledger holds for these event keys."""
+    keys = read_members(body, _Keys)
+    with caller.ledger("read", user_id=whose.user) as ledger:
+        return json_answer({"events": [plain_row(row) for row in ledger.usage_events(keys.event_keys)]})
+
+
+@router.post(
+    "/rerate",
+    response_model=RerateReceiptObject,
+    openapi_extra=json_body(
+        _object(**{"from": "string?", "to": "string?", "after": "string?", "limit": "integer?"}),
+        description="Inclusive days; `after` is next_key of the slice before.",
+    ),
+)
+def rerate(caller: Asking, whose: Whose, body: Body) -> Response:
+    """Price one slice of events again; needs a service key. Call again with `after` until next_key is null."""
+    part = read_members(body, _Slice)
+    with caller.ledger("admin", user_id=whose.user) as ledger:
+        receipt = ledger.rerate_slice(since=part.since, until=part.until, after=part.after, limit=part.limit)
+    return json_answer(plain_row(receipt))
+
+
+@router.post(
+    "/forget",
+    response_model=ForgetReceiptObject,
+    openapi_extra=json_body(_object(project="string?", limit="integer?"), description="One project, or everything."),
+)
+def forget(caller: Asking, whose: Whose, body: Body) -> Response:
+    """Erase one slice of the books; call again while `more` is true."""
+    part = read_members(body, _Forgotten)
+    with caller.ledger("admin", user_id=whose.user) as ledger:
+        return json_answer(plain_row(ledger.forget_slice(project=part.project, limit=part.limit)))

@@ -1,0 +1,128 @@
+"""`tally serve` and `tally up`: the HTTP API on the ledger, for as long as the command runs."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from tallystick.cli.books import open_books_of
+from tallystick.cli.import_command import import_with_progress, price_lines, summary_lines
+from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.config import Settings, load_server_settings, load_settings
+from tallystick.db import Database
+from tallystick.embedded import EmbeddedServer
+from tallystick.errors import ConfigError, LedgerError
+from tallystick.schema import check_installed, install_or_migrate, installed_migrations
+
+DEFAULT_PORT = 8377
+
+_SERVER_OPTIONS = (
+    click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+    click.option(
+        "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one."
+    ),
+)
+
+
+@click.command()
+@_SERVER_OPTIONS[0]
+@_SERVER_OPTIONS[1]
+@common_options
+@click.pass_obj
+def serve(common: CommonOptions, host: str, port: int) -> None:
+    """Serve the HTTP API on the ledger. `tally keys create` makes a key for it."""
+    settings = load_settings(database_url=common.database_url)
+    with _served_database(settings) as url:
+        _run_server(url, settings, host=host, port=port)
+
+
+@click.command()
+@_SERVER_OPTIONS[0]
+@_SERVER_OPTIONS[1]
+@common_options
+@click.pass_obj
+def up(common: CommonOptions, host: str, port: int) -> None:
+    """Start the database, take in what is new, and serve the HTTP API."""
+    settings = load_settings(database_url=common.database_url)
+    with _served_database(settings) as url:
+        with open_books_of(settings) as books:
+            prices, summary = import_with_progress(books)
+            settings = books.settings
+        write_lines([*price_lines(prices), *summary_lines(summary)], terminal=look_at_output())
+        _run_server(url, settings, host=host, port=port)
+
+
+@contextmanager
+def _served_database(settings: Settings) -> Iterator[str]:
+    """The URL of the database that holds the ledger; the embedded one is started and brought up to date."""
+    if settings.database_url is None:
+        with EmbeddedServer(settings.embedded_dir) as url:
+            install_or_migrate(url)
+            _watch_statements(url)
+            yield url
+        return
+    with Database.connect(settings.database_url, as_service_role=False) as database:
+        check_installed(installed_migrations(database))
+    yield settings.database_url
+
+
+def _watch_statements(url: str) -> None:
+    """Have the embedded server keep the figures of its statements, which /metrics shows."""
+    with Database.connect(url, as_service_role=False) as database:
+        try:
+            with database.transaction():
+                database.run_script("create extension if not exists pg_stat_statements")
+        except LedgerError:
+            return  # a Postgres without that module, such as one of a distribution, serves all the same
+
+
+def _run_server(url: str, settings: Settings, *, host: str, port: int) -> None:
+    # FastAPI and what it brings take 0.5 s to import, and no other command needs them
+    import uvicorn
+
+    from tallystick.api import create_app
+    from tallystick.api.logs import log_requests
+
+    server_settings = load_server_settings(settings=settings, database_url=url)
+    listener = _listen(host, port)
+    log_requests()
+    config = uvicorn.Config(
+        create_app(server_settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+    )
+    address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+    write_lines(
+        [f"Serving {address}/api/token-usage (Ctrl-C stops).", "A key for it: tally keys create --name NAME"],
+        terminal=look_at_output(),
+    )
+    # uvicorn ends in peace at either signal and then raises it again; the database must be left in peace too
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except SystemExit:
+        return
+
+
+def _leave(_: int, __: object) -> None:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}",
+            hint="Name another with --port, or another address with --host.",
+        ) from error

@@ -1,0 +1,44 @@
+"""Which servers a test runs on: 15 and 18 always, and where it is about the ledger itself, a pooler and 17 too."""
+
+from __future__ import annotations
+
+# The rules of the ledger must hold behind a pooler that lends a server connection for one transaction at a time.
+POOLED = ("tests.sql.", "tests.surface.test_ledger")
+NOT_POOLED = {
+    "test_a_connection_that_breaks_is_told_and_the_next_call_opens_another": (
+        "a server connection that nobody is using is the pooler's own affair; tests/surface/test_pooler.py breaks the "
+        "client's"
+    ),
+    "test_a_connection_that_breaks_is_opened_anew_and_the_call_goes_on": "the same",
+    "test_sixteen_connections_with_one_key_never_pass_its_limit": "they would wait for a server connection instead",
+    "test_of_first_uses_at_once_one_is_kept": "the same",
+    "test_a_server_that_is_gone_is_unavailable_until_it_is_back": "the pooler remembers for a moment that it was gone",
+    "test_a_batch_that_is_too_slow_is_halved_until_it_is_not": "sets a session's statement_timeout",
+    "test_a_login_that_may_not_act_for_the_ledger_is_forbidden": "sets a session's authorization",
+}
+# Hosted Supabase runs 17, and PGlite is 17 in one process: one session and one database, in memory.
+ON_17 = (
+    "tests.sql.test_catalog",
+    "tests.sql.test_ingest",
+    "tests.sql.test_isolation",
+    "tests.sql.test_isolation_roads",
+    "tests.sql.test_report_access",
+)
+NOT_ON_17 = {
+    "test_a_login_that_chose_no_role_works_for_nobody": (
+        "its one session keeps the authorization that `set local session authorization` gave it for a transaction"
+    ),
+    "test_the_ledger_is_written_in_read_committed_alone": "needs a second session",
+    "test_two_writers_of_one_user_take_turns_and_others_do_not_wait": "needs a second session",
+    "test_a_writer_that_waits_too_long_is_told_to_come_again": "needs a second session",
+}
+
+
+def server_names(module: str, test: str) -> list[str]:
+    names = ["15"]
+    if module in ON_17 and test not in NOT_ON_17:
+        names.append("17")
+    names.append("18")
+    if module.startswith(POOLED) and test not in NOT_POOLED:
+        names.append("pooled")
+    return names
