@@ -46,6 +46,10 @@ def object_of(row_class: type[NamedTuple], name: str) -> type[BaseModel]:
     return create_model(name, __doc__=summary, **members)
 
 
+def _list_of(row: Any) -> Any:
+    return list[row]
+
+
 def _in_json(kind: Any) -> Any:
     if kind == list[SnapshotReject]:
         return _list_of(object_of(SnapshotReject, "SnapshotReject"))
@@ -97,10 +101,6 @@ def list_of(name: str, list_name: str, row: type[BaseModel]) -> type[BaseModel]:
     """An answer that is a list under a name."""
     members: dict[str, Any] = {list_name: (_list_of(row), ...)}
     return create_model(name, **members)
-
-
-def _list_of(row: Any) -> Any:
-    return list[row]
 
 
 class Problem(BaseModel):
