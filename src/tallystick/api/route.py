@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial, wraps
 from typing import Any
 from uuid import uuid4
 
@@ -41,7 +42,14 @@ log = structlog.get_logger("tallystick.api")
 
 
 class ApiRoute(APIRoute):
-    """A route whose every answer is one of ours, errors included."""
+    """A route whose every answer is one of ours, errors included.
+
+    The endpoints are plain functions, and each runs in a thread of the server's own: FastAPI's way there costs as much
+    as all else that it does for a request.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
+        super().__init__(path, _in_a_thread(endpoint), **settings)
 
     def get_route_handler(self) -> Handler:
         """The handler with everything around it."""
@@ -61,6 +69,15 @@ class ApiRoute(APIRoute):
             return response
 
         return handle
+
+
+def _in_a_thread(endpoint: Callable[..., Response]) -> Callable[..., Coroutine[Any, Any, Response]]:
+    @wraps(endpoint)
+    async def run(**arguments: Any) -> Response:
+        service: Service = arguments["caller"].service
+        return await asyncio.get_running_loop().run_in_executor(service.threads, partial(endpoint, **arguments))
+
+    return run
 
 
 def _rate_headers(rate: Rate) -> list[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -68,6 +69,8 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.pool = Pool(settings.database_url, size=settings.pool_size)
+        # as many as there are connections, so that nobody waits for one while holding a thread
+        self.threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
         self._tokens = (
             Tokens(supabase_url=settings.supabase_url, jwt_secret=settings.jwt_secret)
             if settings.supabase_url
@@ -78,6 +81,7 @@ class Service:
         self.pool.open()
 
     def close(self) -> None:
+        self.threads.shutdown()
         self.pool.close()
 
     @contextmanager
