@@ -6,7 +6,7 @@ import itertools
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -14,6 +14,9 @@ import pytest
 from tallystick.ledger import Ledger
 from tallystick.schema import install_or_migrate
 from tests.servers import database_url, server_of
+
+if TYPE_CHECKING:
+    from tests.model_api import ModelApi
 
 _database_number = itertools.count(1)
 
@@ -101,3 +104,12 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "my tälly"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def model_api() -> Iterator[ModelApi]:
+    """A model provider on this machine, for the makers' own clients."""
+    from tests.model_api import running_model_api  # their SDKs take 2 s to import
+
+    with running_model_api() as api:
+        yield api
