@@ -226,6 +226,7 @@ create function tallystick.insert_events(
   out moves tallystick.usage_move[]
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := tallystick.current_time();
