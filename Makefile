@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SCHEMA := $(sort $(wildcard src/tallystick/sql/schema/*.sql))
+NPM_FOLDER := tests/supabase
+HAS_NODE = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null
+AS_ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,13 +45,19 @@ format: .venv ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 # Debian's Postgres 15 is the second server that the tests run on, besides the embedded 18
-test-packages:
+test-packages: $(NPM_FOLDER)/node_modules/installed
 	@if [ -x /usr/lib/postgresql/15/bin/postgres ]; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15 >/dev/null; \
+	elif $(AS_ROOT_ON_DEBIAN); then $(APT_INSTALL) postgresql-15 >/dev/null; \
 	else \
 	  echo "The tests also run on Postgres 15. Install it first: sudo apt-get install postgresql-15" >&2; exit 1; \
 	fi
+
+# Supabase's own command line and API, each package by its hash
+$(NPM_FOLDER)/node_modules/installed: $(NPM_FOLDER)/package-lock.json
+	@$(HAS_NODE) || { $(AS_ROOT_ON_DEBIAN) && $(APT_INSTALL) nodejs npm >/dev/null; } || true
+	@$(HAS_NODE) || { echo "Supabase's tools need Node.js 20 or newer. Install it first: https://nodejs.org/en/download" >&2; exit 1; }
+	cd $(NPM_FOLDER) && npm ci --loglevel=error
+	touch $@
 
 lock: ## compile requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -64,6 +74,6 @@ docs: .venv ## write docs/cli.md from the commands
 	$(BIN)/python -m tallystick.cli.docs > docs/cli.md
 
 clean: ## remove the environment and what the tools left
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules
 
 .PHONY: help .venv run test torture bench check format test-packages lock schema prices docs clean
