@@ -70,10 +70,13 @@ schema: ## write sql/migrations/0001_initial.sql from sql/schema
 prices: .venv ## write the price list's migration from genai-prices and our own file
 	$(BIN)/python -m tallystick.prices > src/tallystick/sql/migrations/0002_price_list.sql
 
+types: .venv $(NPM_FOLDER)/node_modules/installed ## write database_types.py from the schema, as Supabase generates it
+	$(BIN)/python -m tests.supabase.write_types src/tallystick/database_types.py
+
 docs: .venv ## write docs/cli.md from the commands
 	$(BIN)/python -m tallystick.cli.docs > docs/cli.md
 
 clean: ## remove the environment and what the tools left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules
 
-.PHONY: help .venv run test torture bench check format test-packages lock schema prices docs clean
+.PHONY: help .venv run test torture bench check format test-packages lock schema prices types docs clean
