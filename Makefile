@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SCHEMA := $(sort $(wildcard src/tallystick/sql/schema/*.sql))
+NPM_FOLDER := tests/supabase
+HAS_NODE = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null
+AS_ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,20 +45,21 @@ format: .venv ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 # beside the embedded 18, the tests run on Debian's Postgres 15, behind its PgBouncer, and on Postgres 17 from npm
-test-packages: tests/pglite/node_modules/installed
+test-packages: tests/pglite/node_modules/installed $(NPM_FOLDER)/node_modules/installed
 	@missing=; \
 	[ -x /usr/lib/postgresql/15/bin/postgres ] || missing="postgresql-15"; \
 	[ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
 	if [ -z "$$missing" ]; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	elif $(AS_ROOT_ON_DEBIAN); then $(APT_INSTALL) $$missing >/dev/null; \
 	else \
 	  echo "The tests need more. Install it first: sudo apt-get install $$missing" >&2; exit 1; \
 	fi
 
-tests/pglite/node_modules/installed: tests/pglite/package-lock.json
-	@command -v npm >/dev/null || { echo "The tests need Node 20 or newer, and npm." >&2; exit 1; }
-	cd tests/pglite && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# Postgres 17, and Supabase's own command line and API: each package by its hash
+tests/%/node_modules/installed: tests/%/package-lock.json
+	@$(HAS_NODE) || { $(AS_ROOT_ON_DEBIAN) && $(APT_INSTALL) nodejs npm >/dev/null; } || true
+	@$(HAS_NODE) || { echo "The tests need Node.js 20 or newer. Install it first: https://nodejs.org/en/download" >&2; exit 1; }
+	cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 lock: ## compile requirements.lock anew
@@ -68,10 +73,13 @@ schema: ## write sql/migrations/0001_initial.sql from sql/schema
 prices: .venv ## write the price list's migration from genai-prices and our own file
 	$(BIN)/python -m tallystick.prices > src/tallystick/sql/migrations/0002_price_list.sql
 
+types: .venv $(NPM_FOLDER)/node_modules/installed ## write database_types.py from the schema, as Supabase generates it
+	$(BIN)/python -m tests.supabase.write_types src/tallystick/database_types.py
+
 docs: .venv ## write docs/cli.md from the commands
 	$(BIN)/python -m tallystick.cli.docs > docs/cli.md
 
 clean: ## remove the environment and what the tools left
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules
 
-.PHONY: help .venv run test torture bench check format test-packages lock schema prices docs clean
+.PHONY: help .venv run test torture bench check format test-packages lock schema prices types docs clean

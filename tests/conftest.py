@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import pytest
@@ -19,6 +19,9 @@ from tallystick.ledger import Ledger
 from tallystick.schema import install_or_migrate
 from tests.servers import PgBouncer, TcpServer, connect, database_url, pglite, server_of
 from tests.which_servers import server_names
+
+if TYPE_CHECKING:
+    from tests.model_api import ModelApi
 
 _database_number = itertools.count(1)
 
@@ -211,3 +214,12 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "my tälly"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def model_api() -> Iterator[ModelApi]:
+    """A model provider on this machine, for the makers' own clients."""
+    from tests.model_api import running_model_api  # their SDKs take 2 s to import
+
+    with running_model_api() as api:
+        yield api

@@ -66,10 +66,11 @@ def give_away(folder: Path) -> None:
 class TcpServer:
     """The embedded 18 as other people's tools want it: on a port of 127.0.0.1, with a password, as user postgres.
 
-    Supabase's command line and its API, and poolers, know nothing of unix sockets that let their owner in.
+    Supabase's command line and its API, and poolers, know nothing of unix sockets that let their owner in. The
+    superuser has another name where `postgres` is to be an ordinary role, as it is on Supabase.
     """
 
-    def __init__(self, folder: Path, *, settings: str = "") -> None:
+    def __init__(self, folder: Path, *, settings: str = "", superuser: str = "postgres") -> None:
         package = wheel_binaries().parents[1]
         for source in (package, package.with_name(f"{package.name}.libs")):
             shutil.copytree(source, folder / source.name)
@@ -79,7 +80,7 @@ class TcpServer:
         (folder / "password").write_text(PASSWORD)
         give_away(folder)
         self._run(
-            *("initdb", "--pgdata", "data", "--username=postgres", "--pwfile=password", "--auth=scram-sha-256"),
+            *("initdb", "--pgdata", "data", f"--username={superuser}", "--pwfile=password", "--auth=scram-sha-256"),
             *("--encoding=UTF8", "--locale=C", "--no-sync"),
         )
         with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
@@ -94,8 +95,8 @@ class TcpServer:
         """End the server; `immediate` is how a crash ends it."""
         self._run("pg_ctl", "-w", "-D", "data", "-m", mode, "stop")
 
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "postgres", *, user: str = "postgres") -> str:
+        return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

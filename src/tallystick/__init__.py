@@ -1,5 +1,7 @@
 """Tallystick keeps the books on AI tokens: an exact, permanent, private ledger of usage and cost in Postgres.
 
+track(client.messages.create(...), user_id="...")  # in an application: records what a call used
+
 with Ledger.connect("postgresql://...", user_id="...") as ledger:
     for day in ledger.usage_daily(UsageFilter()):
         print(day.period_start, day.output_tokens, day.cost_usd)
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tallystick.model import Receipt, UsageFilter
     from tallystick.observation import Observation
     from tallystick.schema import install_or_migrate
+    from tallystick.tracking import Tracker, default_tracker, track, tracked
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,9 +27,13 @@ __all__ = [
     "Observation",
     "Receipt",
     "TallystickError",
+    "Tracker",
     "UsageFilter",
     "__version__",
+    "default_tracker",
     "install_or_migrate",
+    "track",
+    "tracked",
 ]
 
 _HOMES = {
@@ -36,8 +43,12 @@ _HOMES = {
     "Observation": "observation",
     "Receipt": "model",
     "TallystickError": "errors",
+    "Tracker": "tracking",
     "UsageFilter": "model",
+    "default_tracker": "tracking",
     "install_or_migrate": "schema",
+    "track": "tracking",
+    "tracked": "tracking",
 }
 
 

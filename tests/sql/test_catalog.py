@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+
+from pglast import scan
 
 from tests.sql.two_users import CALLERS, Db, functions, tables, tables_of_users
 
@@ -45,6 +48,37 @@ def test_every_function_that_runs_as_its_owner_or_is_seen_pins_its_search_path(d
     unpinned = f"({CALLERS}) and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)"
     assert functions(db, unpinned) == []
     assert len(functions(db, "p.prosecdef")) > 10
+
+
+def test_every_other_function_pins_one_too_unless_it_is_sql_and_made_to_be_inlined(db: Db) -> None:
+    unpinned = "not exists (select from unnest(p.proconfig) as c where c like 'search_path=%')"
+    language = "(select l.lanname from pg_language as l where l.oid = p.prolang)"
+    assert functions(db, f"{unpinned} and {language} <> 'sql'") == []
+    # a setting of any kind is what keeps Postgres from inlining
+    assert functions(db, f"{unpinned} and p.proconfig is not null") == []
+
+
+def changes_without_where(source: str) -> int:
+    """How many updates and deletes of a function's text say nothing of which rows; what a merge does is none."""
+    words = [token.name for token in scan(source)]
+    count = 0
+    for place, pair in enumerate(itertools.pairwise(words)):
+        is_update = pair[0] == "UPDATE" and pair[1] != "SET" and words[place - 1] not in {"FOR", "KEY"}
+        if is_update or pair == ("DELETE_P", "FROM"):
+            end = words.index("ASCII_59", place) if "ASCII_59" in words[place:] else len(words)
+            count += "WHERE" not in words[place:end]
+    return count
+
+
+def test_every_update_and_delete_says_which_rows_as_hosted_supabase_demands(db: Db) -> None:
+    # it loads safeupdate for whoever comes by REST, which reads what functions run too
+    assert changes_without_where("update t set a = 1; insert into t values (1) on conflict do update set a = 1") == 1
+    sources = db.execute(
+        "select p.oid::regprocedure::text, p.prosrc from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace "
+        "where n.nspname in ('public', 'tallystick')"
+    ).fetchall()
+    assert [name for name, source in sources if changes_without_where(source)] == []
+    assert sum("update public." in source for _, source in sources) > 3
 
 
 def test_entries_run_with_the_rights_of_their_caller_and_bodies_with_their_owners(db: Db) -> None:

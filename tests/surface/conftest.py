@@ -1,7 +1,7 @@
-"""Fixtures for the tests of the embedded server.
+"""Fixtures for the tests of the embedded server and of tracking.
 
-The folders lie directly below /tmp, because pytest's own are closed to everybody else, and then root's server could not
-live in them.
+The folders of servers lie directly below /tmp, because pytest's own are closed to everybody else, and then root's
+server could not live in them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from tallystick.embedded import EmbeddedServer
+from tallystick.ledger import Ledger
+from tallystick.tracking import Tracker
+from tests.surface.tracked_answers import LIMIT_S
+
+if TYPE_CHECKING:
+    from tallystick.delivery import LedgerLike
 
 CLIENT = """
 import sys
@@ -95,3 +103,30 @@ def client_of(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for client in clients:
         client.kill()
         client.communicate()
+
+
+@pytest.fixture
+def user_id() -> str:
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def make_tracker(ledger_url: str, user_id: str) -> Iterator[Callable[..., Tracker]]:
+    """Trackers of this test's ledger, closed afterwards."""
+    trackers: list[Tracker] = []
+
+    def make(factory: Callable[[str], LedgerLike] | None = None, **options: Any) -> Tracker:
+        def connect(owner: str) -> LedgerLike:
+            return Ledger.connect(ledger_url, user_id=owner)
+
+        trackers.append(Tracker(factory or connect, user_id=user_id, **options))
+        return trackers[-1]
+
+    yield make
+    for tracker in trackers:
+        assert tracker.close(LIMIT_S)
+
+
+@pytest.fixture
+def tracker(make_tracker: Callable[..., Tracker]) -> Tracker:
+    return make_tracker()

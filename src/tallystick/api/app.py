@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -9,7 +10,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from tallystick import __version__
 from tallystick.api.problems import MEDIA_TYPE, problem
 from tallystick.api.route import SECURITY_HEADERS
 from tallystick.api.routes import router
@@ -31,7 +31,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     """The whole app for one ledger."""
     app = FastAPI(
         title="Tallystick",
-        version=__version__,
+        version=version("tallystick"),
         summary="The books on AI tokens: exact, permanent, private.",
         docs_url=None,
         redoc_url=None,

@@ -23,11 +23,10 @@ from tallystick.sources.claude_code_lines import (
     ReportedTotal,
     mend_cost_state,
     mend_line,
-    part_of,
-    text_of,
     totals_of,
 )
 from tallystick.sources.json_lines import Damaged, decode_records
+from tallystick.sources.members import part_of, text_of
 
 __all__ = [
     "KNOWN_LINE_TYPES",

@@ -6,7 +6,7 @@ The rules are those of DESIGN.md, "Which observation wins"; README.md in this fo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -169,39 +169,11 @@ class CallRecorder:
         self.observations.append(Observation(source=SOURCE, position=position, reject_reason=reason))
 
     def _take_iterations(self, iterations: list[Iteration], call: Observation, faults: dict[int, str]) -> None:
-        """Records what a call's top level leaves out: an advisor's answer and a compaction are calls of their own.
-
-        An advisor is another model, so the speed that was asked of this one says nothing about it.
-        """
-        for index, iteration in enumerate(iterations):
-            kind = _ITERATION_KINDS.get(iteration.type or "")
-            if kind is None:
-                continue
-            position = f"{call.position}:{kind}:{index}"
-            if index in faults:
-                self.reject(position, faults[index])
-                continue
-            model = (iteration.model or ("" if kind == "advisor" else call.model)).strip()
-            writes = cache_writes(iteration.cache_creation_input_tokens or 0, iteration.cache_creation)
-            self.observations.append(
-                msgspec.structs.replace(
-                    call,
-                    event_key=f"{call.event_key}:{kind}:{index}",
-                    model=model,
-                    provider=provider_of(model),
-                    speed="" if kind == "advisor" else call.speed,
-                    input_tokens=iteration.input_tokens or 0,
-                    cache_creation_5m_tokens=writes[0],
-                    cache_creation_1h_tokens=writes[1],
-                    cache_read_tokens=iteration.cache_read_input_tokens or 0,
-                    output_tokens=iteration.output_tokens or 0,
-                    thinking_tokens=0,
-                    web_search_requests=0,
-                    reported_cost_usd=None,
-                    flags=(*call.flags, f"iteration_{kind}"),
-                    position=position,
-                )
-            )
+        for observation in observe_iterations(iterations, call, faults):
+            if observation.reject_reason:
+                self.reject(observation.position, observation.reject_reason)
+            else:
+                self.observations.append(observation)
 
     def _find_template(self, line: Line, message: Message, usage: Usage, *, is_mirror: bool) -> Observation:
         """The observation that holds the line's labels and no counts."""
@@ -287,6 +259,43 @@ class CallRecorder:
             self._key, self._key_flags = f"claude-code:ms:{session_id}:{message_id}", ("weak_key",)
         elif line.uuid:
             self._key, self._key_flags = f"claude-code:u:{line.uuid}", ("weak_key",)
+
+
+def observe_iterations(
+    iterations: Sequence[Iteration], call: Observation, faults: dict[int, str]
+) -> Iterator[Observation]:
+    """What a call's top level leaves out: an advisor's answer and a compaction are calls of their own.
+
+    An advisor is another model, so the speed that was asked of this one says nothing about it. `faults` says by index
+    which iterations cannot be used, and why.
+    """
+    for index, iteration in enumerate(iterations):
+        kind = _ITERATION_KINDS.get(iteration.type or "")
+        if kind is None:
+            continue
+        position = f"{call.position}:{kind}:{index}"
+        if index in faults:
+            yield Observation(source=call.source, position=position, reject_reason=faults[index])
+            continue
+        model = (iteration.model or ("" if kind == "advisor" else call.model)).strip()
+        writes = cache_writes(iteration.cache_creation_input_tokens or 0, iteration.cache_creation)
+        yield msgspec.structs.replace(
+            call,
+            event_key=f"{call.event_key}:{kind}:{index}",
+            model=model,
+            provider=provider_of(model),
+            speed="" if kind == "advisor" else call.speed,
+            input_tokens=iteration.input_tokens or 0,
+            cache_creation_5m_tokens=writes[0],
+            cache_creation_1h_tokens=writes[1],
+            cache_read_tokens=iteration.cache_read_input_tokens or 0,
+            output_tokens=iteration.output_tokens or 0,
+            thinking_tokens=0,
+            web_search_requests=0,
+            reported_cost_usd=None,
+            flags=(*call.flags, f"iteration_{kind}"),
+            position=position,
+        )
 
 
 def utc_time(timestamp: str | None) -> str:

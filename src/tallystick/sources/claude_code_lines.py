@@ -12,6 +12,7 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 
 from tallystick.sources.json_lines import INT64_MAX, INT64_MIN, NotFinite, storable_text
+from tallystick.sources.members import CountReader, part_of, text_of
 
 # What JSON null stands for is the same as an absent member: nothing counted.
 Count = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)] | None
@@ -223,12 +224,11 @@ def usable_cost(cost_usd: Decimal | None) -> Decimal | None:
     return cost_usd
 
 
-class _Mender:
-    """Reads counts from JSON of any type and remembers what it had to bend and what it had to refuse."""
+class _Mender(CountReader):
+    """Reads a message part by part; the faults of its iterations stand by themselves."""
 
     def __init__(self) -> None:
-        self.is_coerced = False
-        self.fault = ""
+        super().__init__()
         self.iteration_faults: dict[int, str] = {}
 
     def message(self, message: dict[str, object]) -> Message:
@@ -291,36 +291,6 @@ class _Mender:
         if mender.fault:
             self.iteration_faults[index] = mender.fault
         return iteration
-
-    def count(self, part: dict[str, object], name: str) -> int:
-        """The member as an integer of 64 bits; 0 and a fault if it is none."""
-        value = part.get(name)
-        if value is None:
-            return 0
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = Decimal(value)
-        if isinstance(value, Decimal):
-            if INT64_MIN <= value <= INT64_MAX and value == int(value):
-                self.is_coerced = True
-                return int(value)
-            self.fault = "not_an_integer" if INT64_MIN <= value <= INT64_MAX else "too_large"
-        elif isinstance(value, bool) or not isinstance(value, int):
-            self.fault = "not_an_integer"
-        elif not INT64_MIN <= value <= INT64_MAX:
-            self.fault = "too_large"
-        else:
-            return value
-        return 0
-
-
-def part_of(record: dict[str, object], name: str) -> dict[str, object] | None:
-    value = record.get(name)
-    return value if isinstance(value, dict) else None
-
-
-def text_of(record: dict[str, object], name: str) -> str | None:
-    value = record.get(name)
-    return storable_text(value) if isinstance(value, str) else None
 
 
 def _truth(record: dict[str, object], name: str) -> bool | None:

@@ -1473,6 +1473,7 @@ create function tallystick.insert_events(
   out moves tallystick.usage_move[]
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := tallystick.current_time();
@@ -1560,6 +1561,7 @@ comment on function tallystick.insert_events(uuid, text, json) is
 create function tallystick.take_events(p_user_id uuid, p_time_zone text, p_events json)
 returns jsonb
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_inserted record;
@@ -1698,6 +1700,7 @@ create function tallystick.read_json_list(p_data jsonb, p_name text)
 returns jsonb
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_data jsonb := p_data;
@@ -1869,6 +1872,7 @@ create function tallystick.delta_time(
 returns timestamptz
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_noon timestamptz := (p_usage_date + time '12:00') at time zone p_time_zone;
@@ -1925,6 +1929,7 @@ create function tallystick.next_delta(
 )
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_totals tallystick.observation := p_snapshot.totals;
@@ -1995,6 +2000,7 @@ create function tallystick.take_snapshots(
   p_user_id uuid, p_snapshots tallystick.snapshot[], out receipt jsonb, out rejected tallystick.snapshot[]
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_time_zone text;
@@ -2156,6 +2162,7 @@ create function tallystick.without_date(p_model text)
 returns text
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parts text[] := regexp_match(p_model, '^(.+)[-@](20\d\d)(-?)(0[1-9]|1[0-2])\3(0[1-9]|[12]\d|3[01])$');
@@ -2180,6 +2187,7 @@ revoke all on function tallystick.without_date(text) from public, anon, authenti
 create function tallystick.price_names(p_provider text, p_model text, out providers text[], out models text[])
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_provider text := tallystick.price_provider(p_provider);
@@ -2447,6 +2455,7 @@ create function tallystick.refuse_price(p_rule text, p_place bigint, p_message t
 returns void
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   raise exception using errcode = 'PT400', constraint = p_rule,
@@ -2463,6 +2472,7 @@ create function tallystick.read_price_number(p_members jsonb, p_name text, p_pla
 returns numeric
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := p_members ->> p_name;
@@ -2494,6 +2504,7 @@ create function tallystick.read_price_time(p_members jsonb, p_place bigint)
 returns timestamptz
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := p_members ->> 'valid_from';
@@ -2523,6 +2534,7 @@ create function tallystick.check_price(p_price public.token_usage_prices, p_plac
 returns void
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if coalesce(p_price.model, '') = '' or p_price.provider is null
@@ -2576,6 +2588,7 @@ create function tallystick.read_price(p_members jsonb, p_place bigint)
 returns public.token_usage_prices
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_texts text[] := '{provider,model,valid_from,origin}';
@@ -4844,6 +4857,8 @@ grant select on
   public.token_usage_sessions, public.token_usage_daily, public.token_usage_by_day,
   public.token_usage_by_session_day, public.token_usage_rejects, public.token_usage_prices
 to authenticated, service_role;
+-- a project on Supabase may be older than the day on which it stopped to grant this by itself
+revoke all on sequence public.token_usage_prices_price_id_seq from public, anon, authenticated, service_role;
 
 -- What is not granted beside its function is for other functions only.
 revoke execute on all functions in schema tallystick from public, anon;

@@ -226,6 +226,7 @@ create function tallystick.insert_events(
   out moves tallystick.usage_move[]
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := tallystick.current_time();
@@ -313,6 +314,7 @@ comment on function tallystick.insert_events(uuid, text, json) is
 create function tallystick.take_events(p_user_id uuid, p_time_zone text, p_events json)
 returns jsonb
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_inserted record;

@@ -45,6 +45,7 @@ create function tallystick.read_json_list(p_data jsonb, p_name text)
 returns jsonb
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_data jsonb := p_data;
@@ -216,6 +217,7 @@ create function tallystick.delta_time(
 returns timestamptz
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_noon timestamptz := (p_usage_date + time '12:00') at time zone p_time_zone;
@@ -272,6 +274,7 @@ create function tallystick.next_delta(
 )
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_totals tallystick.observation := p_snapshot.totals;
@@ -342,6 +345,7 @@ create function tallystick.take_snapshots(
   p_user_id uuid, p_snapshots tallystick.snapshot[], out receipt jsonb, out rejected tallystick.snapshot[]
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_time_zone text;

@@ -57,6 +57,7 @@ create function tallystick.without_date(p_model text)
 returns text
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parts text[] := regexp_match(p_model, '^(.+)[-@](20\d\d)(-?)(0[1-9]|1[0-2])\3(0[1-9]|[12]\d|3[01])$');
@@ -81,6 +82,7 @@ revoke all on function tallystick.without_date(text) from public, anon, authenti
 create function tallystick.price_names(p_provider text, p_model text, out providers text[], out models text[])
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_provider text := tallystick.price_provider(p_provider);
@@ -348,6 +350,7 @@ create function tallystick.refuse_price(p_rule text, p_place bigint, p_message t
 returns void
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   raise exception using errcode = 'PT400', constraint = p_rule,
@@ -364,6 +367,7 @@ create function tallystick.read_price_number(p_members jsonb, p_name text, p_pla
 returns numeric
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := p_members ->> p_name;
@@ -395,6 +399,7 @@ create function tallystick.read_price_time(p_members jsonb, p_place bigint)
 returns timestamptz
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := p_members ->> 'valid_from';
@@ -424,6 +429,7 @@ create function tallystick.check_price(p_price public.token_usage_prices, p_plac
 returns void
 language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if coalesce(p_price.model, '') = '' or p_price.provider is null
@@ -477,6 +483,7 @@ create function tallystick.read_price(p_members jsonb, p_place bigint)
 returns public.token_usage_prices
 language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_texts text[] := '{provider,model,valid_from,origin}';

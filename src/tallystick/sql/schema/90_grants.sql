@@ -50,6 +50,8 @@ grant select on
   public.token_usage_sessions, public.token_usage_daily, public.token_usage_by_day,
   public.token_usage_by_session_day, public.token_usage_rejects, public.token_usage_prices
 to authenticated, service_role;
+-- a project on Supabase may be older than the day on which it stopped to grant this by itself
+revoke all on sequence public.token_usage_prices_price_id_seq from public, anon, authenticated, service_role;
 
 -- What is not granted beside its function is for other functions only.
 revoke execute on all functions in schema tallystick from public, anon;
