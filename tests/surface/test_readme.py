@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^\$ tally (.*)$", README, flags=re.MULTILINE)
+# what serves goes on until it is ended
+COMMANDS = [command for command in re.findall(r"^\$ tally (.*)$", README, flags=re.MULTILINE) if command != "up"]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,22 @@ def test_the_readme_shows_both_commands_of_a_fresh_machine() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_runs(command: str, reader: dict[str, str]) -> None:
     assert run_tally(command, reader, Path(reader["HOME"])).strip()
+
+
+def test_up_imports_and_serves_until_it_is_ended(reader: dict[str, str]) -> None:
+    assert "$ tally up\n" in README
+    with subprocess.Popen(
+        [sys.executable, "-m", "tallystick", "up", "--port", "0"], env=reader, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        address = next(line.split()[1] for line in lines if line.startswith("Serving http://127.0.0.1:"))
+        with pytest.raises(HTTPError) as refusal:
+            urlopen(f"{address}/daily", timeout=30)
+        refusal.value.close()
+        assert refusal.value.code == 401
+        process.terminate()
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
