@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from tallystick.api.service import Service
 from tallystick.ledger import Ledger
@@ -29,3 +30,11 @@ class Caller:
             self._request.state.caller = identity.name
             self._request.state.rate = identity.rate
             yield self.service.ledger(identity, database, scope=scope, user_id=user_id)
+
+
+async def _caller(request: Request) -> Caller:
+    # a coroutine for the one reason that FastAPI would run anything else in a thread
+    return Caller(request)
+
+
+Asking = Annotated[Caller, Depends(_caller)]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import queue
 import sys
+import threading
 from collections.abc import MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 
 from tallystick.redaction import without_passwords
+
+MAX_LINES_AT_ONCE = 1000
 
 
 def log_requests() -> None:
@@ -30,12 +36,45 @@ def log_requests() -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lines(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     # the pool tells of every connection that it cannot make; whoever asks for one is told
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+
+
+class _Lines:
+    """A text file that a thread of its own writes: to write a line takes longer than to answer a request."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+        atexit.register(self._drain)
+
+    def write(self, line: str) -> None:
+        self._lines.put(line)
+
+    def flush(self) -> None:
+        """Nothing: the thread flushes."""
+
+    def _write(self) -> None:
+        while True:
+            self._put_out(self._lines.get())
+
+    def _drain(self) -> None:
+        with suppress(queue.Empty):
+            self._put_out(self._lines.get_nowait())
+
+    def _put_out(self, line: str) -> None:
+        lines = [line]
+        with suppress(queue.Empty):
+            while len(lines) < MAX_LINES_AT_ONCE:
+                lines.append(self._lines.get_nowait())
+        with suppress(OSError, ValueError):  # whoever read the log has gone
+            self._file.write("".join(lines))
+            self._file.flush()
 
 
 def _json_line(event: Any, **_: Any) -> str:

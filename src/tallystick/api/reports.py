@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Response
+from fastapi import Path, Query, Response
 
-from tallystick.api.caller import Caller
+from tallystick.api.caller import Asking, Caller
 from tallystick.api.queries import FilterQuery, PageQuery, ReportQuery, Text, WeekQuery, usage_of
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
@@ -22,8 +22,6 @@ from tallystick.ledger import Ledger, page_key
 from tallystick.model import Page, UsageFilter
 from tallystick.reports import plain_row, report_document, unpriced_models
 from tallystick.totals import ReportRow, Totals, add_up
-
-Asking = Annotated[Caller, Depends(Caller)]
 
 
 def _answer(

@@ -10,8 +10,8 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
+from random import getrandbits
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import structlog
@@ -58,7 +58,7 @@ class ApiRoute(APIRoute):
         async def handle(request: Request) -> Response:
             started_at = time.perf_counter()
             given = request.headers.get("x-request-id", "")
-            request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+            request_id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
             response = await _answered(answer, request, request_id)
             response.raw_headers.append((b"x-request-id", request_id.encode()))
             response.raw_headers.extend(SECURITY_HEADERS)

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Depends, Query, Response
 
 from tallystick.api.body import read_body
-from tallystick.api.caller import Caller
+from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
@@ -26,7 +26,6 @@ from tallystick.api.schemas import (
 from tallystick.api.writes import json_body, read_members
 from tallystick.reports import plain_row
 
-Asking = Annotated[Caller, Depends(Caller)]
 Body = Annotated[bytes, Depends(read_body)]
 Whose = Annotated[UserQuery, Query()]
 

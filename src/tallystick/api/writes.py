@@ -11,7 +11,7 @@ import msgspec
 from fastapi import Depends, Query, Response
 
 from tallystick.api.body import read_body
-from tallystick.api.caller import Caller
+from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
@@ -22,7 +22,6 @@ Members = TypeVar("Members", bound=msgspec.Struct)
 
 MAX_EVENTS = 10_000
 
-Asking = Annotated[Caller, Depends(Caller)]
 Body = Annotated[bytes, Depends(read_body)]
 Whose = Annotated[UserQuery, Query()]
 
