@@ -30,7 +30,7 @@ test: .venv test-packages ## run every test
 torture: .venv test-packages ## kill the importer and the server at 50 random moments each
 	$(BIN)/python -m pytest -m torture --torture-rounds 50 --timeout 3600
 
-bench: .venv ## measure every budget against its peer or floor
+bench: .venv bench-packages ## measure every budget against its peer or floor
 	$(BIN)/python -m bench.run
 
 check: .venv ## format, lint, types, import layers, case of the SQL
@@ -62,6 +62,12 @@ tests/%/node_modules/installed: tests/%/package-lock.json
 	cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
+# the load generator of the HTTP API's figures
+bench-packages:
+	@if command -v wrk >/dev/null; then :; \
+	elif $(AS_ROOT_ON_DEBIAN); then $(APT_INSTALL) wrk >/dev/null; \
+	else echo "The benchmark needs wrk. Install it first: sudo apt-get install wrk" >&2; exit 1; fi
+
 lock: ## compile requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev pyproject.toml -o requirements.lock
@@ -82,4 +88,4 @@ docs: .venv ## write docs/cli.md from the commands
 clean: ## remove the environment and what the tools left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules
 
-.PHONY: help .venv run test torture bench check format test-packages lock schema prices types docs clean
+.PHONY: help .venv run test torture bench bench-packages check format test-packages lock schema prices types docs clean

@@ -19,6 +19,7 @@ from bench.ingest import measure_ingest
 from bench.make_corpus import parse_size
 from bench.reading import measure_big_file, measure_reading
 from bench.results import Result, render_table
+from bench.serving import measure_serving
 from bench.setting import Setting
 from bench.start_up import measure_start_up
 from bench.stored import measure_stored
@@ -31,6 +32,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Result]]] = {
     "import": measure_import,
     "daily": measure_daily,
     "ingest": measure_ingest,
+    "serving": measure_serving,
     "stored": measure_stored,
     "start-up": measure_start_up,
 }

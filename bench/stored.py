@@ -17,6 +17,7 @@ from bench.bare_ledger import (
 )
 from bench.events import make_batches
 from bench.results import Result, at_most, equal
+from bench.serving import measure_year_over_http
 from bench.setting import Setting
 from bench.timing import BenchError, percentile
 
@@ -59,6 +60,7 @@ def measure_stored(setting: Setting) -> Iterator[Result]:
         with service_connection(url) as service:
             yield from measure_year_report(service)
             yield from measure_single_events(url, service)
+        yield from measure_year_over_http(url, owner, str(MEASURED_USER))
 
 
 def load(url: str, stored_events: int) -> None:
