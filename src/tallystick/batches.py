@@ -31,7 +31,7 @@ def split_records(events: bytes) -> list[bytes]:
     """
     text = events.strip(_BLANKS)
     if text[:1] != b"[" or text[-1:] != b"]":
-        raise _no_list()
+        raise no_list()
     cuts = [0]
     depth = 0
     for sign in _SIGNS.finditer(text, 1, len(text) - 1):
@@ -42,9 +42,9 @@ def split_records(events: bytes) -> list[bytes]:
         elif sign[0] in (b"]", b"}"):
             depth -= 1
             if depth < 0:
-                raise _no_list()
+                raise no_list()
     if depth > 0:
-        raise _no_list()
+        raise no_list()
     return [text[start + 1 : end].strip(_BLANKS) for start, end in zip(cuts, [*cuts[1:], len(text) - 1], strict=True)]
 
 
@@ -61,7 +61,8 @@ def reject_unreadable(events: bytes) -> str:
     return f'[{{"source":"{origin}","position":"{position}","reject_reason":"unreadable"}}]'
 
 
-def _no_list() -> InvalidRequest:
+def no_list() -> InvalidRequest:
+    """The error for a batch that is no JSON list."""
     return InvalidRequest(
         "the batch is no JSON list", hint="Pass a list of observations.", constraint="events_are_a_list"
     )

@@ -6,7 +6,6 @@ Supabase's REST, or the HTTP API of a Tallystick server.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +31,7 @@ from tallystick.model import (
     UsageFilter,
     UsageRow,
 )
+from tallystick.retrying import ask_again, passes
 from tallystick.road import JsonText, Road
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ Answer = TypeVar("Answer")
 
 PAGE_ROWS = 1000
 SLICE_EVENTS = 20_000
-KEYS_PER_CALL = 10_000
+# as many rows as Supabase's REST gives at a time
+KEYS_PER_CALL = 1000
 # every question may be put again, because the same again changes nothing
-ATTEMPTS = 5
-RETRY_TIMEOUT_S = 30.0
-MAX_RETRY_AFTER_S = 60
+ATTEMPTS = 6
 
 # which columns tell a row of a report from every other one
 PAGE_KEYS: dict[type, tuple[str, ...]] = {
@@ -140,8 +139,13 @@ class Ledger:
         """Take in a JSON list of observations (at most 20,000) in one transaction; the same again changes nothing.
 
         A batch that Postgres cannot even parse is halved until the record at fault stands alone and is rejected; one
-        that takes too long, or is too large for the road, is halved too.
+        that takes too long, or is too large for the road, is halved too. Raises InvalidRequest for what is no list,
+        which a server would take for one event.
         """
+        if events.lstrip()[:1] != b"[":
+            from tallystick.batches import no_list  # as below
+
+            raise no_list()
         try:
             return self._ingest(JsonText(events.decode()))
         except (UnreadableBatch, UnicodeDecodeError, TooMuch) as error:
@@ -364,19 +368,9 @@ class Ledger:
         try:
             return ask()
         except (LedgerUnavailable, Busy, RateLimited) as error:
-            if self._attempts <= 1 or not _passes(error):
+            if self._attempts <= 1 or not passes(error):
                 raise
-            return self._ask_again(ask)
-
-    def _ask_again(self, ask: Callable[[], Answer]) -> Answer:
-        # stamina takes 50 ms to import, and hardly a command needs it
-        import stamina
-
-        _keep_attempts_off_the_output()
-        for attempt in stamina.retry_context(on=_passes, attempts=self._attempts - 1, timeout=RETRY_TIMEOUT_S):
-            with attempt:
-                return ask()
-        raise AssertionError("unreachable: the last attempt answers or raises")
+            return ask_again(ask, error, attempts=self._attempts)
 
 
 def page_key(row: object) -> dict[str, str]:
@@ -386,27 +380,6 @@ def page_key(row: object) -> dict[str, str]:
 
 def _text(value: str | date | datetime | None) -> str:
     return value.isoformat() if isinstance(value, date) else value or ""
-
-
-def _passes(error: Exception) -> bool | float:
-    if isinstance(error, RateLimited):
-        return float(error.retry_after_s) if error.retry_after_s <= MAX_RETRY_AFTER_S else False
-    return isinstance(error, (LedgerUnavailable, Busy))
-
-
-def _keep_attempts_off_the_output() -> None:
-    """Have stamina tell `logging` of its attempts where structlog, which nobody has set up, would print them.
-
-    Hooks that a program has chosen for itself stay.
-    """
-    import structlog  # as above
-    from stamina.instrumentation import LoggingOnRetryHook, get_on_retry_hooks, set_on_retry_hooks
-
-    logging.getLogger("stamina").addHandler(logging.NullHandler())
-    hooks = get_on_retry_hooks()
-    others = [hook for hook in hooks if hook.__module__ != "stamina.instrumentation._structlog"]
-    if not structlog.is_configured() and len(others) < len(hooks):
-        set_on_retry_hooks([*others, LoggingOnRetryHook])
 
 
 def _json_object(members: dict[str, str]) -> str:

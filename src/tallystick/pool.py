@@ -49,10 +49,17 @@ class Pool:
             if self.open_count() == 0:
                 raise LedgerUnavailable("cannot reach the database", hint="Check that it runs.") from None
             raise Busy("every connection to the database is in use", hint="Try again in a moment.") from None
+        is_broken = False
         try:
             yield Database(connection, caller=caller)
+        except LedgerUnavailable:
+            is_broken = True
+            raise
         finally:
             self._pool.putconn(connection)
+            if is_broken:
+                # what broke this one has broken the others, and each would cost somebody a request to find out
+                self._pool.check()
 
     def open_count(self) -> int:
         """How many connections are open now."""

@@ -108,7 +108,7 @@ def test_a_connection_that_breaks_is_made_anew_and_the_import_goes_on(
 def test_a_ledger_that_is_away_loses_nothing_and_says_how_far_the_import_lags(
     here: Machine, server_urls: dict[str, str], undisturbed: Callable[[Machine], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallystick.ledger.RETRY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("tallystick.retrying.TIMEOUT_S", 0.2)
     make_home(here.settings.claude_config_dirs[0], files=4, calls_per_file=900)
     name = psycopg.conninfo.conninfo_to_dict(here.url)["dbname"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import msgspec
 
 from tallystick.errors import (
     Busy,
+    ConfigError,
     Conflict,
     Forbidden,
     InvalidRequest,
@@ -56,6 +58,9 @@ class HttpPlace:
     """An http(s) address that questions are put to; raises LedgerUnavailable where nobody answers."""
 
     def __init__(self, url: str, *, headers: Mapping[str, str]) -> None:
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            # what httpx says of it would show the key
+            raise ConfigError("the key of the ledger holds a sign that no key has", hint="Copy it once more.")
         self._url = url.rstrip("/")
         self._client = httpx.Client(
             headers={"User-Agent": "tallystick", **headers},
@@ -75,13 +80,20 @@ class HttpPlace:
             return self._client.request(
                 method, self._url + path, params=list(query) or None, content=body, headers=headers
             )
-        except httpx.InvalidURL as error:
-            raise LedgerUnavailable(f"cannot read the URL of the ledger: {error}", hint="Check it.") from None
+        except httpx.InvalidURL:
+            # what httpx says of it quotes the part at fault, which may be a password
+            raise LedgerError("cannot read the URL of the ledger", hint="Write https://host:port.") from None
         except httpx.HTTPError as error:
+            place, reason = redacted_url(self._url), str(error) or type(error).__name__
+            if _is_of_tls(error):
+                raise LedgerError(
+                    f"no safe connection to the ledger at {place}: {reason}",
+                    hint="Check that the URL is right, and the server's certificate.",
+                ) from None
             raise LedgerUnavailable(
-                f"cannot reach the ledger at {redacted_url(self._url)}: {str(error) or type(error).__name__}",
+                f"cannot reach the ledger at {place}: {reason}",
                 hint="Check that the server runs and that the URL is right.",
-            ) from error
+            ) from None
 
 
 def json_body(arguments: Mapping[str, object]) -> bytes:
@@ -98,8 +110,25 @@ def rows_of(row_class: Callable[..., Row], objects: Sequence[Mapping[str, Any]])
     """JSON objects as rows: dates, times and money from their texts, columns by their names."""
     # every row class is a named tuple, which mypy cannot be told of a callable
     fields: tuple[str, ...] = getattr(row_class, "_fields")  # noqa: B009
-    rows: list[Row] = msgspec.convert([[told[name] for name in fields] for told in objects], _list_of(row_class))
+    try:
+        rows: list[Row] = msgspec.convert([[told[name] for name in fields] for told in objects], _list_of(row_class))
+    except (msgspec.ValidationError, KeyError, TypeError):
+        raise not_of_the_ledger("its members are others") from None
     return rows
+
+
+def not_of_the_ledger(reason: str) -> LedgerError:
+    """The error for an answer that some other program gave: asked again, it would give it again."""
+    return LedgerError(f"the answer is not the ledger's: {reason}", hint="Check the URL of the ledger.")
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Whether TLS is behind an error, which no second try changes."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _list_of(row_class: Any) -> Any:
@@ -125,6 +154,8 @@ def error_of_status(answer: httpx.Response, message: str, *, hint: str = "", con
 def reason_of(answer: httpx.Response) -> str:
     """One line about an answer that is not what was expected, as a proxy or another program would give it."""
     text = " ".join(answer.text.split())[:MAX_REASON_LENGTH] if "json" in content_type(answer) else ""
+    if "Location" in answer.headers:
+        text = f"it leads to {redacted_url(answer.headers['Location'])[:MAX_REASON_LENGTH]}"
     return f"HTTP {answer.status_code} {answer.reason_phrase}" + (f": {text}" if text else "")
 
 

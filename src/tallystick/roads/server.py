@@ -14,9 +14,17 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from tallystick.errors import LedgerError, LedgerUnavailable, UnreadableBatch
+from tallystick.errors import LedgerError, UnreadableBatch
 from tallystick.road import Arguments
-from tallystick.roads.http import HttpPlace, decode_json, error_of_status, json_body, reason_of, rows_of
+from tallystick.roads.http import (
+    HttpPlace,
+    decode_json,
+    error_of_status,
+    json_body,
+    not_of_the_ledger,
+    reason_of,
+    rows_of,
+)
 
 Row = TypeVar("Row")
 
@@ -83,7 +91,7 @@ class ServerRoad:
         if address is None:
             raise LedgerError(f"{function} is not done over HTTP", hint="Connect to the database itself.")
         given = {name: value for name, value in arguments.items() if value is not None}
-        path = address.path.format_map({name: quote(str(value), safe="") for name, value in given.items()})
+        path = address.path.format_map({name: _in_path(str(value)) for name, value in given.items()})
         given = {name: value for name, value in given.items() if f"{{{name}}}" not in address.path}
         body = given.pop(address.body, None) if address.body else None
         if body is not None or address.method in ("GET", "DELETE"):
@@ -98,12 +106,19 @@ class ServerRoad:
                 address.method, path, query=[("user_id", str(user))] if user else [], body=json_body(members)
             )
         told = _told(answer)
+        if address.member and address.member not in told:
+            raise not_of_the_ledger("its members are others")
         return told[address.member] if address.member else told
 
     def call_rows(self, row_class: Callable[..., Row], function: str, arguments: Arguments) -> list[Row]:
         """The rows that a function answers."""
         found = self.call(function, arguments)
         return rows_of(row_class, found if isinstance(found, list) else [found])
+
+
+def _in_path(text: str) -> str:
+    # a part of an address that is .. would take the part before it away
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def _query(name: str, value: object) -> list[tuple[str, str]]:
@@ -130,7 +145,5 @@ def _told(answer: httpx.Response) -> Any:
             raise UnreadableBatch(message, hint=hint)
         raise error_of_status(answer, message, hint=hint, constraint=constraint)
     if answer.is_success:
-        raise LedgerUnavailable(
-            f"the answer is not a Tallystick server's: {reason_of(answer)}", hint="Check the URL of the server."
-        )
+        raise not_of_the_ledger(reason_of(answer))
     raise error_of_status(answer, reason_of(answer), hint="Check the URL of the server, and its key.")

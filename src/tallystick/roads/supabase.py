@@ -23,7 +23,16 @@ from tallystick.errors import (
     UnreadableBatch,
 )
 from tallystick.road import Arguments
-from tallystick.roads.http import HttpPlace, content_type, decode_json, error_of_status, json_body, reason_of, rows_of
+from tallystick.roads.http import (
+    HttpPlace,
+    content_type,
+    decode_json,
+    error_of_status,
+    json_body,
+    not_of_the_ledger,
+    reason_of,
+    rows_of,
+)
 from tallystick.sqlstates import error_of
 
 Row = TypeVar("Row")
@@ -47,6 +56,8 @@ HINT_BY_CODE = {
     "PGRST301": "Check the key and the token.",
     "PGRST303": "Sign in again.",
 }
+# an answer has no more rows than this, whatever was asked for, and does not say that there are more
+MAX_ROWS = 1000
 KEY_HINT = "Check the key: sb_secret_... for the service, or sb_publishable_... with a user's token."
 
 
@@ -69,7 +80,11 @@ class SupabaseRoad:
 
     def call(self, function: str, arguments: Arguments) -> Any:
         """The value that a function answers, None where it answers nothing."""
-        answer = self._place.ask("POST", f"/rpc/{function}", body=json_body(arguments))
+        return self._answer(function, arguments)
+
+    def _answer(self, function: str, arguments: Arguments, *, offset: int = 0) -> Any:
+        query = [("offset", str(offset))] if offset else []
+        answer = self._place.ask("POST", f"/rpc/{function}", query=query, body=json_body(arguments))
         if not answer.is_success:
             raise _refusal(answer)
         if not answer.content:
@@ -77,14 +92,24 @@ class SupabaseRoad:
         try:
             return decode_json(answer.content)
         except msgspec.DecodeError:
-            raise LedgerUnavailable(
-                f"the answer is not Supabase's: {reason_of(answer)}", hint="Check the URL of the project."
-            ) from None
+            raise not_of_the_ledger(reason_of(answer)) from None
 
     def call_rows(self, row_class: Callable[..., Row], function: str, arguments: Arguments) -> list[Row]:
-        """The rows that a function answers."""
-        found = self.call(function, arguments)
-        return rows_of(row_class, found if isinstance(found, list) else [found])
+        """The rows that a function answers, brought in as many answers as they take."""
+        found = self._answer(function, arguments)
+        if not isinstance(found, list):
+            return rows_of(row_class, [found])
+        rows, part = list(found), found
+        while len(part) == MAX_ROWS and not _is_page(arguments, len(rows)):
+            part = self._answer(function, arguments, offset=len(rows))
+            rows += part
+        return rows_of(row_class, rows)
+
+
+def _is_page(arguments: Arguments, row_count: int) -> bool:
+    """Whether that is as many rows as the function was asked for."""
+    limit = arguments.get("p_limit")
+    return isinstance(limit, int) and row_count >= limit
 
 
 def _refusal(answer: httpx.Response) -> LedgerError:
@@ -94,12 +119,13 @@ def _refusal(answer: httpx.Response) -> LedgerError:
         hint = KEY_HINT if answer.status_code in (401, 403) else "Check the URL of the project."
         return error_of_status(answer, reason_of(answer), hint=hint)
     if code in ERROR_BY_CODE:
-        return ERROR_BY_CODE[code](message, hint=HINT_BY_CODE.get(code, ""))
+        return ERROR_BY_CODE[code](message, hint=HINT_BY_CODE.get(code, "Nothing is lost; try again in a moment."))
     if code == "42501":
         return Forbidden(message, hint=KEY_HINT)
     if len(code) == 5 and not code.startswith("PGRST"):
         return error_of(code, message, hint=str(told.get("hint") or ""))
-    return error_of_status(answer, message, hint=str(told.get("hint") or ""))
+    hint = KEY_HINT if answer.status_code in (401, 403) else ""
+    return error_of_status(answer, message, hint=str(told.get("hint") or hint))
 
 
 def _members(answer: httpx.Response) -> dict[str, Any]:
