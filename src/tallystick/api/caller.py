@@ -24,12 +24,12 @@ class Caller:
         self.service: Service = request.app.state.tallystick
 
     @contextmanager
-    def ledger(self, scope: str, *, user_id: str | None) -> Iterator[Ledger]:
+    def ledger(self, scope: str, *, user_id: str | None, is_user_in_body: bool = False) -> Iterator[Ledger]:
         """The books that the request is about, for as long as it takes to answer it."""
         with self.service.admitted(self._token) as (identity, database):
             self._request.state.caller = identity.name
             self._request.state.rate = identity.rate
-            yield self.service.ledger(identity, database, scope=scope, user_id=user_id)
+            yield self.service.ledger(identity, database, scope=scope, user_id=user_id, is_user_in_body=is_user_in_body)
 
 
 async def _caller(request: Request) -> Caller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -34,13 +34,15 @@ def _read_text(value: Any) -> Any:
 def _read_week_day(value: Any) -> Any:
     if isinstance(value, str) and value.lower() in WEEK_DAYS:
         return WEEK_DAYS.index(value.lower()) + 1
-    if isinstance(value, str) and re.fullmatch("[1-7]", value):
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
         return int(value)
     raise ValueError("write monday to sunday, or 1 to 7")
 
 
 Day = Annotated[date, BeforeValidator(_read_day)]
 Text = Annotated[str, BeforeValidator(_read_text), Field(max_length=MAX_LABEL_LENGTH)]
+# Postgres' integer; which of them it takes is for the ledger to say, in the same words on every road
+Count = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 UserId = Annotated[UUID, PlainSerializer(str)]
 WeekDay = Annotated[
     int,
@@ -113,7 +115,7 @@ class RangeQuery(Query):
 class PageQuery(RangeQuery):
     """Which page of a report."""
 
-    limit: int = Field(1000, ge=1, le=10_000, description="Rows of a page.")
+    limit: Count = Field(1000, description="Rows of a page.", json_schema_extra={"minimum": 1, "maximum": 10_000})
     after: str | None = Field(None, max_length=4000, description="`next` of the page before, as JSON.")
 
     @property
@@ -134,8 +136,12 @@ class FilterQuery(RangeQuery):
 class ReportQuery(PageQuery, FilterQuery):
     """What a report may be asked."""
 
-    by: Literal["model", "project", "source", "session"] | None = Field(
-        None, description="Break every row down by this."
+    by: Text | None = Field(
+        None,
+        description="Break every row down by this.",
+        json_schema_extra={
+            "anyOf": [{"type": "string", "enum": ["model", "project", "source", "session"]}, {"type": "null"}]
+        },
     )
 
 

@@ -140,7 +140,8 @@ def read_blocks(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Respo
     )
 
 
-@router.get("/session/{session_id}", response_model=report_of("SessionReport", "events", SessionEventObject))
+# an id may hold a stroke, and be empty: what no session has is for the ledger to say
+@router.get("/session/{session_id:path}", response_model=report_of("SessionReport", "events", SessionEventObject))
 def read_session(
     caller: Asking,
     session_id: Annotated[Text, Path(description="The session's id, or a unique beginning of it of four characters.")],

@@ -93,7 +93,15 @@ class Service:
         with self.pool.database(SERVICE) as database:
             yield self._identify(database, token), database
 
-    def ledger(self, identity: Identity, database: Database, *, scope: str, user_id: str | None) -> Ledger:
+    def ledger(
+        self,
+        identity: Identity,
+        database: Database,
+        *,
+        scope: str,
+        user_id: str | None,
+        is_user_in_body: bool = False,
+    ) -> Ledger:
         """The books that a request is about, with the rights of who makes it.
 
         Raises RateLimited, Forbidden without the scope, and InvalidRequest where a service key names nobody. Whether a
@@ -112,7 +120,8 @@ class Service:
                 hint=f"Make one with `tally keys create --scope {scope}`.",
                 constraint="key_has_the_scope",
             )
-        if identity.user_id is None and user_id is None and scope != "admin":
+        is_user_needed = scope != "admin" and not is_user_in_body
+        if identity.user_id is None and user_id is None and is_user_needed:
             raise InvalidRequest(
                 "a service key acts for the user that it names, and it names none",
                 hint="Add ?user_id=...",

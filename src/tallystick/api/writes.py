@@ -105,7 +105,7 @@ def _as_list(body: bytes) -> bytes:
 def upsert(caller: Asking, whose: Whose, body: Body) -> Response:
     """Take in running totals of sessions, for callers that know no single call; sent twice they change nothing."""
     given = read_members(body, Snapshots)
-    with caller.ledger("ingest", user_id=whose.user) as ledger:
+    with caller.ledger("ingest", user_id=whose.user, is_user_in_body=True) as ledger:
         receipt = ledger.upsert_token_usage(bytes(given.session_data).decode(), bytes(given.daily_data).decode())
     rejects = [reject._asdict() for reject in receipt.rejects]
     return json_answer({**receipt._asdict(), "rejects": rejects})
