@@ -61,7 +61,7 @@ class Ledger:
 
     def __init__(self, road: Road, *, user_id: str | None, attempts: int = ATTEMPTS) -> None:
         self._road = road
-        self._attempts = attempts
+        self.attempts = attempts
         self.user_id = user_id
 
     @classmethod
@@ -368,9 +368,9 @@ class Ledger:
         try:
             return ask()
         except (LedgerUnavailable, Busy, RateLimited) as error:
-            if self._attempts <= 1 or not passes(error):
+            if self.attempts <= 1 or not passes(error):
                 raise
-            return ask_again(ask, error, attempts=self._attempts)
+            return ask_again(ask, error, attempts=self.attempts)
 
 
 def page_key(row: object) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tallystick.cli.books import FIRST_ATTEMPTS
+from tests.roads.faulty import Fault, faulty
 from tests.roads.places import Place
 from tests.supabase.project import SECRET_KEY
 
@@ -95,6 +97,17 @@ def test_what_needs_the_database_itself_says_what_to_do(place: Place, tally: Tal
     line = tally.fail("db", *given, "--database", place.server_url, environ=environ)
     assert "--database" in line
     assert "Traceback" not in line
+
+
+def test_a_ledger_that_never_answers_is_told_soon(place: Place, tally: Tally, user_id: str) -> None:
+    with faulty(place.server_url) as front:
+        environ = {"TALLYSTICK_DATABASE_URL": front.url, "TALLYSTICK_API_KEY": place.key(user_id)}
+        front.always = Fault(502, "<html>", "text/html")
+        assert "HTTP 502 Bad Gateway" in tally.fail("daily", environ=environ)
+        assert len(front.asked) == FIRST_ATTEMPTS
+        front.always = None
+        front.faults += [Fault(502)]
+        tally.run("daily", environ=environ)
 
 
 def test_a_key_that_is_wrong_or_missing_is_one_line(place: Place, tally: Tally, user_id: str) -> None:

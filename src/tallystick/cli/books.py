@@ -14,7 +14,7 @@ from tallystick.config import Settings, load_settings, save_user_id
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import ConfigError, InvalidRequest, LedgerError, LedgerUnavailable
-from tallystick.ledger import Ledger
+from tallystick.ledger import ATTEMPTS, Ledger
 from tallystick.model import LedgerState
 from tallystick.schema import (
     check_installed,
@@ -24,6 +24,8 @@ from tallystick.schema import (
     known_migrations,
 )
 
+# before anybody has answered the address may be a wrong one, and nobody shall wait ten seconds to be told
+FIRST_ATTEMPTS = 2
 NOBODY = "00000000-0000-0000-0000-000000000000"
 SERVER_KEY_PREFIX = "tly_"
 
@@ -69,11 +71,15 @@ def open_books_of(settings: Settings) -> Iterator[Books]:
 
 @contextmanager
 def _open_at(url: str, settings: Settings, *, is_own: bool) -> Iterator[Books]:
-    with Ledger.connect(url, user_id=settings.user_id or NOBODY, key=settings.ledger_key) as ledger:
+    user_id = settings.user_id or NOBODY
+    with Ledger.connect(url, user_id=user_id, key=settings.ledger_key, attempts=FIRST_ATTEMPTS) as ledger:
         if settings.ledger_key.startswith(SERVER_KEY_PREFIX):
-            yield Books(ledger, settings, _state_at_server(ledger, settings))
+            state = _state_at_server(ledger, settings)
+            ledger.attempts = ATTEMPTS
+            yield Books(ledger, settings, state)
             return
         state = _state_of(ledger, url, is_own=is_own)
+        ledger.attempts = ATTEMPTS
         if not settings.user_id:
             settings = _find_user(ledger, settings, is_own=is_own)
             ledger.user_id = settings.user_id
