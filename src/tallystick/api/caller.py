@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from fastapi import Request
 
@@ -14,18 +13,18 @@ SCHEME = "bearer "
 
 
 class Caller:
-    """The token of one request, and the server's resources that answer it."""
+    """Who makes one request, known and counted before anything else of it is read.
+
+    Raises Unauthorized, and RateLimited.
+    """
 
     def __init__(self, request: Request) -> None:
         given = request.headers.get("authorization", "")
-        self._token = given[len(SCHEME) :].strip() if given[: len(SCHEME)].lower() == SCHEME else ""
-        self._request = request
+        token = given[len(SCHEME) :].strip() if given[: len(SCHEME)].lower() == SCHEME else ""
         self.service: Service = request.app.state.tallystick
+        self._identity = request.state.tallystick_identity = self.service.identify(token)
+        self._identity.check_admitted()
 
-    @contextmanager
-    def ledger(self, scope: str, *, user_id: str | None) -> Iterator[Ledger]:
+    def ledger(self, scope: str, *, user_id: str | None) -> AbstractContextManager[Ledger]:
         """The books that the request is about, for as long as it takes to answer it."""
-        with self.service.admitted(self._token) as (identity, database):
-            self._request.state.caller = identity.name
-            self._request.state.rate = identity.rate
-            yield self.service.ledger(identity, database, scope=scope, user_id=user_id)
+        return self.service.ledger(self._identity, scope=scope, user_id=user_id)
