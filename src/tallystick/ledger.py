@@ -22,6 +22,7 @@ from tallystick.model import (
     Page,
     PriceReceipt,
     Receipt,
+    RejectedRecord,
     RejectRow,
     RerateReceipt,
     SessionEventRow,
@@ -152,7 +153,8 @@ class Ledger:
             return self._ingest_in_halves(events, error)
 
     def _ingest(self, events: JsonText) -> Receipt:
-        return Receipt(**self._value("ingest_token_usage", p_events=events))
+        answer = self._value("ingest_token_usage", p_events=events)
+        return Receipt(**{**answer, "rejects": tuple(RejectedRecord(**told) for told in answer.get("rejects", ()))})
 
     def _ingest_in_halves(self, events: bytes, error: Exception) -> Receipt:
         from tallystick.batches import reject_unreadable, split_batch  # almost no run comes here, and none pays for it

@@ -88,11 +88,11 @@ def list_(common: CommonOptions) -> None:
         return
     columns = [
         Column("Key", Kind.WHOLE),
-        Column("Name"),
+        Column("Name", Kind.LABEL),
         Column("Scopes", Kind.WHOLE),
-        Column("State"),
-        Column("Last used"),
-        Column("User"),
+        Column("State", Kind.WHOLE),
+        Column("Last used", Kind.WHOLE),
+        Column("User", Kind.LABEL, least_width=9),
     ]
     lines = [
         Line(
