@@ -68,8 +68,9 @@ schema: ## write sql/migrations/0001_initial.sql from sql/schema
 prices: .venv ## write the price list's migration from genai-prices and our own file
 	$(BIN)/python -m tallystick.prices > src/tallystick/sql/migrations/0002_price_list.sql
 
-docs: .venv ## write docs/cli.md from the commands
+docs: .venv ## write docs/cli.md from the commands, and docs/api.md from the HTTP API
 	$(BIN)/python -m tallystick.cli.docs > docs/cli.md
+	$(BIN)/python -m tallystick.api.docs > docs/api.md
 
 clean: ## remove the environment and what the tools left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
