@@ -59,8 +59,7 @@ def start_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
 
     yield start
     for api in apis:
-        if api.process.poll() is None:
-            api.stop()
+        api.stop()
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,8 @@ class Api:
     def stop(self) -> int:
         """End it as an operator does; answers its exit code."""
         self.client.close()
-        self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=LIMIT_S)
         assert self.process.stdout is not None
         self.process.stdout.close()

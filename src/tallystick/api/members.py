@@ -26,7 +26,7 @@ MEMBERS: dict[str, Member] = {
     "project": Member("The project; null where it is unknown or the rows are not told apart.", "support-bot"),
     "model": Member("The model; null where it is unknown or the rows are not told apart.", "claude-sonnet-4-5"),
     "device": Member("The machine of the latest call.", "laptop"),
-    "models": Member("Every model in the block.", ["claude-sonnet-4-5"]),
+    "BlockRow.models": Member("Every model in the block.", ["claude-sonnet-4-5"]),
     "event_key": Member("The provider's id of the answer, with the provider before it.", "anthropic:msg_01AbCdEf"),
     "user_id": Member("Whose books they are.", _USER),
     "other_source": Member("The source that knows the session call by call.", "claude-code"),

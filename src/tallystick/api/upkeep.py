@@ -72,14 +72,14 @@ SLICE_LIMIT = {
 }
 
 
-@router.get("/state", response_model=LedgerStateObject)
+@router.get("/state", tags=["upkeep"], response_model=LedgerStateObject)
 def read_state(caller: Asking, whose: Whose) -> Response:
     """Which ledger this is, whose books they are and how far they have come."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer(plain_row(ledger.ledger_state()))
 
 
-@router.post("/account", response_model=NothingObject, openapi_extra=ZONE)
+@router.post("/account", tags=["upkeep"], response_model=NothingObject, openapi_extra=ZONE)
 def make_account(caller: Asking, whose: Whose, body: Body) -> Response:
     """Make the account, in a time zone; does nothing where it stands."""
     zone = read_members(body, _Zone)
@@ -88,7 +88,7 @@ def make_account(caller: Asking, whose: Whose, body: Body) -> Response:
     return json_answer({})
 
 
-@router.put("/time-zone", response_model=NothingObject, openapi_extra=ZONE)
+@router.put("/time-zone", tags=["upkeep"], response_model=NothingObject, openapi_extra=ZONE)
 def set_time_zone(caller: Asking, whose: Whose, body: Body) -> Response:
     """Keep the books in the days of another zone."""
     zone = read_members(body, _Zone)
@@ -97,28 +97,30 @@ def set_time_zone(caller: Asking, whose: Whose, body: Body) -> Response:
     return json_answer({})
 
 
-@router.get("/verify", response_model=list_of("Verification", "checks", LedgerCheckObject))
+@router.get("/verify", tags=["upkeep"], response_model=list_of("Verification", "checks", LedgerCheckObject))
 def verify(caller: Asking, whose: Whose) -> Response:
     """Every rule of the books with the number of rows that break it: 0 where all is well."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer({"checks": [plain_row(check) for check in ledger.verify_token_usage()]})
 
 
-@router.get("/digest", response_model=DigestObject)
+@router.get("/digest", tags=["upkeep"], response_model=DigestObject)
 def read_digest(caller: Asking, whose: Whose) -> Response:
     """One sha256 over the books: equal digests are equal books."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer({"digest": ledger.ledger_digest()})
 
 
-@router.get("/rejects", response_model=list_of("Rejects", "rejects", RejectObject))
+@router.get("/rejects", tags=["upkeep"], response_model=list_of("Rejects", "rejects", RejectObject))
 def read_rejects(caller: Asking, whose: Whose) -> Response:
     """How many records could not be counted, by source and reason."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer({"rejects": [plain_row(row) for row in ledger.rejects()]})
 
 
-@router.get("/double-sessions", response_model=list_of("DoubleSessions", "sessions", DoubleSessionObject))
+@router.get(
+    "/double-sessions", tags=["upkeep"], response_model=list_of("DoubleSessions", "sessions", DoubleSessionObject)
+)
 def read_double_sessions(caller: Asking, whose: Whose) -> Response:
     """Sessions known by snapshots and from another source too, whose usage therefore counts twice."""
     with caller.ledger("read", user_id=whose.user) as ledger:
@@ -127,6 +129,7 @@ def read_double_sessions(caller: Asking, whose: Whose) -> Response:
 
 @router.post(
     "/events",
+    tags=["upkeep"],
     response_model=list_of("EventCosts", "events", EventCostObject),
     openapi_extra=body_of(
         "Up to 10,000 event keys.",
@@ -151,6 +154,7 @@ def read_events(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/rerate",
+    tags=["upkeep"],
     response_model=RerateReceiptObject,
     openapi_extra=body_of(
         "Which slice of which days.",
@@ -173,6 +177,7 @@ def rerate(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/forget",
+    tags=["upkeep"],
     response_model=ForgetReceiptObject,
     openapi_extra=body_of(
         "One project, or everything.",

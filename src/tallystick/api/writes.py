@@ -74,6 +74,7 @@ def body_of(description: str, *, example: Any, members: dict[str, Any], required
 
 @router.post(
     "/track",
+    tags=["writes"],
     response_model=ReceiptObject,
     openapi_extra=json_body(
         {
@@ -130,6 +131,7 @@ def _count_unreadable(text: bytes) -> int:
 
 @router.post(
     "/upsert",
+    tags=["writes"],
     response_model=SnapshotReceiptObject,
     openapi_extra=body_of(
         "What the SQL function upsert_token_usage takes.",
@@ -164,6 +166,7 @@ def upsert(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/prices",
+    tags=["writes"],
     response_model=PriceReceiptObject,
     openapi_extra=json_body(
         {"type": "array", "maxItems": 10_000, "items": {"type": "object"}},
@@ -189,6 +192,7 @@ def add_prices(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/corrections",
+    tags=["writes"],
     response_model=ReceiptObject,
     openapi_extra=json_body(
         {"type": "array", "maxItems": 1000, "items": {"type": "object", "required": ["event_key"]}},
