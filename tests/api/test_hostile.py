@@ -79,7 +79,7 @@ INPUTS = [
     get("a thousand filters", "/daily?" + "&".join(["model=m"] * 1000), 400, "model: "),
     get("a user that is none", "/daily?user_id=admin", 400, "user_id: "),
     get("somebody else", "/daily?user_id=00000000-0000-4000-8000-000000000000", 403, "own books"),
-    get("a weekday that is none", "/weekly?week_start=8", 400, "week_start: "),
+    get("a weekday that is none", "/weekly?week_start=8", 400, "a week starts on one of"),
     # bodies
     post("nothing", "/track", b"", 400, "neither a JSON object nor a list"),
     post("a text", "/track", b'"text"', 400, "neither a JSON object nor a list"),
@@ -131,7 +131,7 @@ INPUTS = [
     post("prices that are none", "/prices", b'[{"provider":5}]', 400, ""),
     post("prices of NaN", "/prices", b'[{"provider":"a","model":"b","input_usd_per_mtok":"NaN"}]', 400, ""),
     post("a price with NUL", "/prices", b'["\\u0000"]', 400, ""),
-    post("a slice of minus one", "/forget", b'{"limit":-1}', 400, "$.limit"),
+    post("a slice of minus one", "/forget", b'{"limit":-1}', 400, "a slice is 1 to 100,000 events"),
     post("a project with NUL", "/forget", b'{"project":"\\u0000"}', 400, ""),
     post("a re-rating by a user", "/rerate", b"{}", 403, "service"),
     post("a correction by a user", "/corrections", b"[]", 403, ""),

@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from random import getrandbits
 from typing import Any
@@ -71,15 +71,10 @@ def _in_a_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     if "caller" not in signature(endpoint).parameters:
         return endpoint  # health, which asks nobody who he is
 
-    def work(arguments: dict[str, Any]) -> Response:
-        arguments["caller"].admit()
-        response: Response = endpoint(**arguments)
-        return response
-
     @wraps(endpoint)
-    async def run(**arguments: Any) -> Response:
+    async def run(**arguments: Any) -> Any:
         service: Service = arguments["caller"].service
-        return await asyncio.get_running_loop().run_in_executor(service.threads, work, arguments)
+        return await asyncio.get_running_loop().run_in_executor(service.threads, partial(endpoint, **arguments))
 
     return run
 
