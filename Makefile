@@ -82,8 +82,9 @@ prices: .venv ## write the price list's migration from genai-prices and our own 
 types: .venv $(NPM_FOLDER)/node_modules/installed ## write database_types.py from the schema, as Supabase generates it
 	$(BIN)/python -m tests.supabase.write_types src/tallystick/database_types.py
 
-docs: .venv ## write docs/cli.md from the commands
+docs: .venv ## write docs/cli.md from the commands, and docs/api.md from the HTTP API
 	$(BIN)/python -m tallystick.cli.docs > docs/cli.md
+	$(BIN)/python -m tallystick.api.docs > docs/api.md
 
 clean: ## remove the environment and what the tools left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules

@@ -160,12 +160,19 @@ def _kept_secret(file: Path) -> str:
         with locked(file.with_suffix(".lock"), limit_seconds=_LOCK_WAIT_SECONDS):
             if not file.exists():
                 write_private(file, f"{os.urandom(32).hex()}\n", is_synced=True)
-            return file.read_text(encoding="ascii").strip()
+            secret = file.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
         raise ConfigError(
             f"cannot read or make {file}: {error.strerror}",
             hint="Make its folder writable, or set TALLYSTICK_KEY_SECRET.",
         ) from error
+    # with an empty one, say of a disk that was full, whoever reads the ledger could try guesses
+    if not re.fullmatch("[0-9a-f]{64}", secret):
+        raise ConfigError(
+            f"{file} holds no secret",
+            hint="Restore it from a backup, or delete it and make the keys anew.",
+        )
+    return secret
 
 
 def save_user_id(settings: Settings, user_id: str) -> Settings:

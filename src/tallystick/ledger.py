@@ -22,6 +22,7 @@ from tallystick.model import (
     Page,
     PriceReceipt,
     Receipt,
+    RejectedRecord,
     RejectRow,
     RerateReceipt,
     SessionEventRow,
@@ -152,7 +153,8 @@ class Ledger:
             return self._ingest_in_halves(events, error)
 
     def _ingest(self, events: JsonText) -> Receipt:
-        return Receipt(**self._value("ingest_token_usage", p_events=events))
+        answer = self._value("ingest_token_usage", p_events=events)
+        return _receipt_of(answer)
 
     def _ingest_in_halves(self, events: bytes, error: Exception) -> Receipt:
         from tallystick.batches import reject_unreadable, split_batch  # almost no run comes here, and none pays for it
@@ -189,7 +191,7 @@ class Ledger:
         It is the one call that is never made again by itself, because each one keeps a version of what stood before.
         """
         arguments = {"p_user_id": self.user_id, "p_corrections": JsonText(corrections)}
-        return Receipt(**self._road.call("correct_token_usage", arguments))
+        return _receipt_of(self._road.call("correct_token_usage", arguments))
 
     # -- out
 
@@ -371,6 +373,11 @@ class Ledger:
             if self.attempts <= 1 or not passes(error):
                 raise
             return ask_again(ask, error, attempts=self.attempts)
+
+
+def _receipt_of(answer: dict[str, Any]) -> Receipt:
+    rejects = tuple(RejectedRecord(**told) for told in answer.get("rejects", ()))
+    return Receipt(**{**answer, "rejects": rejects})
 
 
 def page_key(row: object) -> dict[str, str]:

@@ -10,9 +10,21 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+MAX_TOLD_REJECTS = 20
+
+
+class RejectedRecord(NamedTuple):
+    """A record that could not be counted: where it stands, or the digest of one that does not say, and why."""
+
+    position: str
+    reason: str
+
 
 class Receipt(NamedTuple):
-    """What ingesting a batch did: received = new + revised + duplicate + rejected; unpriced counts among the new."""
+    """What ingesting a batch did: received = new + revised + duplicate + rejected; unpriced counts among the new.
+
+    `rejects` are the first 20 that were rejected; the ledger keeps all of them.
+    """
 
     received: int = 0
     new: int = 0
@@ -20,10 +32,19 @@ class Receipt(NamedTuple):
     duplicate: int = 0
     rejected: int = 0
     unpriced: int = 0
+    rejects: tuple[RejectedRecord, ...] = ()
 
     def plus(self, other: Receipt) -> Receipt:
         """The receipt of both batches together."""
-        return Receipt(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Receipt(
+            received=self.received + other.received,
+            new=self.new + other.new,
+            revised=self.revised + other.revised,
+            duplicate=self.duplicate + other.duplicate,
+            rejected=self.rejected + other.rejected,
+            unpriced=self.unpriced + other.unpriced,
+            rejects=(self.rejects + other.rejects)[:MAX_TOLD_REJECTS],
+        )
 
 
 class SnapshotReject(NamedTuple):

@@ -18,7 +18,7 @@ import pytest
 from tallystick.collector.checkpoint import Checkpoints
 from tallystick.collector.run import import_new
 from tallystick.errors import ConfigError
-from tallystick.model import Receipt
+from tallystick.model import Receipt, RejectedRecord
 from tests.acceptance.machines import LONG_AGO_S, Machine, line, machine
 from tests.acceptance.made_transcripts import make_home
 
@@ -148,7 +148,8 @@ def test_a_line_of_20_mb_in_the_middle_does_no_harm(here: Machine) -> None:
 
 def test_a_line_beyond_the_limit_is_kept_as_a_rejected_record(here: Machine) -> None:
     here.write("a.jsonl", line(1) + line(2, text="x" * (65 << 20)) + line(3))
-    for expected in (Receipt(received=3, new=2, rejected=1), Receipt()):
+    told = (RejectedRecord(f"a:{len(line(1))}", "line_too_long"),)
+    for expected in (Receipt(received=3, new=2, rejected=1, rejects=told), Receipt()):
         assert here.take_in().receipt == expected
     assert here.tokens() == (2, 2, 20)
     with psycopg.connect(here.url) as connection:

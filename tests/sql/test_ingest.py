@@ -36,7 +36,16 @@ def test_every_record_is_counted_once_in_the_receipt(keeper: Keeper) -> None:
         observation(5, input_tokens=-1),
         "5",
     )
+    assert [told["reason"] for told in receipt.pop("rejects")] == ["negative", "not_an_object"]
     assert receipt == {"received": 8, "new": 2, "revised": 1, "duplicate": 3, "rejected": 2, "unpriced": 1}
+
+
+def test_a_receipt_tells_of_the_first_20_that_were_rejected_in_their_order(keeper: Keeper) -> None:
+    bad = [observation(number, position=f"line {number}", input_tokens=-1) for number in range(30)]
+    receipt = keeper.ingest(*bad[:10], observation(99), *bad[10:])
+    assert receipt["rejected"] == 30
+    assert receipt["rejects"] == [{"position": f"line {number}", "reason": "negative"} for number in range(20)]
+    assert "rejects" not in keeper.ingest(observation(98))
 
 
 @pytest.mark.parametrize("beside", [[], ["5"]])

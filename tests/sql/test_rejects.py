@@ -39,6 +39,7 @@ def assert_rejected(keeper: Keeper, record: str, reason: str, *, position: str =
     first, last = OTHERS
     with keeper.undone():
         receipt = keeper.ingest(first, record, last)
+        assert receipt.pop("rejects") == [{"position": position, "reason": reason}], record
         assert receipt == {"received": 3, "new": 2, "revised": 0, "duplicate": 0, "rejected": 1, "unpriced": 0}, record
         (kept,) = keeper.rows("rejects")
         assert (kept["source"], kept["position"], kept["reason"]) == (source, position, reason), record

@@ -15,7 +15,15 @@ import pytest
 from tallystick.db import Database
 from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound, TooMuch
 from tallystick.ledger import PAGE_ROWS, Ledger
-from tallystick.model import DoubleSessionRow, EventCostRow, LedgerCheck, Receipt, SnapshotReject, UsageFilter
+from tallystick.model import (
+    DoubleSessionRow,
+    EventCostRow,
+    LedgerCheck,
+    Receipt,
+    RejectedRecord,
+    SnapshotReject,
+    UsageFilter,
+)
 from tallystick.observation import Observation
 from tests.servers import connect
 from tests.surface.records import NOON, batch_of, key_of, observation
@@ -140,10 +148,12 @@ def test_running_totals_through_python(ledger: Ledger) -> None:
 def test_a_record_that_nobody_can_read_is_rejected_alone(ledger: Ledger, bad: bytes) -> None:
     good = [observation(number) for number in range(20)]
     receipt = ledger.ingest_token_usage(batch_of(*good[:13], bad, *good[13:]))
-    assert receipt == Receipt(received=21, new=20, rejected=1)
-    assert keys_in(ledger, 20) == list(range(20))
-    assert ledger.ingest_token_usage(batch_of(bad)) == Receipt(received=1, rejected=1)
     (kept,) = ledger.rejects()
+    told = (RejectedRecord(kept.position, kept.reason),)
+    assert receipt == Receipt(received=21, new=20, rejected=1, rejects=told)
+    assert keys_in(ledger, 20) == list(range(20))
+    assert ledger.ingest_token_usage(batch_of(bad)) == Receipt(received=1, rejected=1, rejects=told)
+    assert ledger.rejects() == [kept._replace(last_seen_at=ledger.rejects()[0].last_seen_at)]
     # a server with a deeper stack than another may read brackets to their end, and finds no object
     assert kept.reason in ({"unreadable", "not_an_object"} if bad[:1] == b"[" else {"unreadable"})
     assert (kept.source, kept.record_count) == ("one" if b'"source":"one"' in bad else "unknown", 1)
@@ -153,7 +163,9 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(ledger: Ledger, bad: by
 @pytest.mark.parametrize("wrong", [b'"\\u0000"', b'"\xff"'])
 def test_a_record_that_nobody_can_read_keeps_its_place(ledger: Ledger, wrong: bytes) -> None:
     bad = b'{"event_key": "k", "position": "3a25-77:1854", "source": "claude-code", "model": ' + wrong + b"}"
-    assert ledger.ingest_token_usage(batch_of(observation(1), bad)) == Receipt(received=2, new=1, rejected=1)
+    assert ledger.ingest_token_usage(batch_of(observation(1), bad)) == Receipt(
+        received=2, new=1, rejected=1, rejects=(RejectedRecord("3a25-77:1854", "unreadable"),)
+    )
     (kept,) = ledger.rejects()
     assert (kept.source, kept.position, kept.reason) == ("claude-code", "3a25-77:1854", "unreadable")
 
@@ -163,7 +175,8 @@ def test_several_that_nobody_can_read_are_rejected_among_a_thousand(ledger: Ledg
     for number, bad in {0: b"\xff", 1: b"nonsense", 500: b'"\x01"', 999: b'{"a":"\xc3"}'}.items():
         records[number] = bad
     receipt = ledger.ingest_token_usage(batch_of(*records))
-    assert receipt == Receipt(received=1000, new=996, rejected=4)
+    assert receipt._replace(rejects=()) == Receipt(received=1000, new=996, rejected=4)
+    assert [told.reason for told in receipt.rejects] == ["unreadable"] * 4
     assert len(keys_in(ledger, 1000)) == 996
     assert all(check.bad_rows == 0 for check in ledger.verify_token_usage())
 
@@ -283,7 +296,9 @@ def test_a_mistake_of_ours_is_not_told_as_a_broken_connection(ledger_url: str) -
 
 def test_a_batch_of_more_records_than_one_call_takes_is_halved(ledger: Ledger) -> None:
     batch = batch_of(*[b"5"] * 20_000, observation(1))
-    assert ledger.ingest_token_usage(batch) == Receipt(received=20_001, new=1, rejected=20_000)
+    receipt = ledger.ingest_token_usage(batch)
+    assert receipt._replace(rejects=()) == Receipt(received=20_001, new=1, rejected=20_000)
+    assert receipt.rejects == (RejectedRecord("sha256:" + hashlib.sha256(b"5").hexdigest(), "not_an_object"),) * 20
 
 
 def test_a_batch_that_is_too_slow_is_halved_until_it_is_not(ledger_url: str) -> None:

@@ -13,7 +13,15 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from tallystick.config import Settings, load_settings, machine_time_zone, save_user_id
+from tallystick.config import (
+    ServerSettings,
+    Settings,
+    load_key_secret,
+    load_server_settings,
+    load_settings,
+    machine_time_zone,
+    save_user_id,
+)
 from tallystick.errors import ConfigError
 
 USER_ID = "9b2f6c1e-52f4-4c1a-8a55-0d6f4a7a1b11"
@@ -326,3 +334,68 @@ def test_settings_are_quick_to_import() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "\n"
+
+
+# -- the HTTP API
+
+
+def server_settings_in(home: Path, **variables: str) -> ServerSettings:
+    environ = {"HOME": str(home), "TALLYSTICK_DATABASE_URL": "postgresql://me:s3cret@h/d", **variables}
+    return load_server_settings(environ)
+
+
+def test_a_server_has_limits_and_no_cors_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    settings = server_settings_in(tmp_path, TALLYSTICK_KEY_SECRET=" the secret ")
+    assert settings == ServerSettings("postgresql://me:s3cret@h/d", "the secret", "", "", 6000, (), 10)
+    told = server_settings_in(
+        tmp_path,
+        TALLYSTICK_KEY_SECRET="s",
+        SUPABASE_URL="https://p.supabase.co",
+        SUPABASE_JWT_SECRET="j",
+        TALLYSTICK_REQUESTS_PER_MINUTE="60",
+        TALLYSTICK_POOL_SIZE="3",
+        TALLYSTICK_CORS_ORIGINS=" https://a.example ,, https://b.example",
+    )
+    origins = ("https://a.example", "https://b.example")
+    assert told[1:] == ("s", "https://p.supabase.co", "j", 60, origins, 3)
+    for shown in (repr(told), str(told), f"{told}"):
+        assert not any(secret in shown for secret in ("s3cret", "'s'", "'j'"))
+
+
+@pytest.mark.parametrize("name", ["TALLYSTICK_REQUESTS_PER_MINUTE", "TALLYSTICK_POOL_SIZE"])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_a_limit_that_is_no_number_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is no whole number above 0: "):
+        server_settings_in(tmp_path, TALLYSTICK_KEY_SECRET="s", **{name: text})
+
+
+@pytest.mark.parametrize("url", ["", "https://p.supabase.co"])
+def test_a_server_needs_a_postgres(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^the HTTP API needs a Postgres to serve$"):
+        server_settings_in(tmp_path, TALLYSTICK_DATABASE_URL=url)
+
+
+def test_the_secret_of_the_keys_is_made_once_and_kept_private(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    secret = load_key_secret(settings, {})
+    assert len(bytes.fromhex(secret)) == 32
+    assert load_key_secret(settings, {"TALLYSTICK_KEY_SECRET": " "}) == secret
+    assert load_key_secret(settings, {"TALLYSTICK_KEY_SECRET": "given"}) == "given"
+    assert stat.S_IMODE((settings.config_dir / "key_secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE(settings.config_dir.stat().st_mode) == 0o700
+
+
+def test_a_secret_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    (settings_in(tmp_path).config_dir / "key_secret").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"^cannot read or make .*key_secret: Is a directory$") as told:
+        load_key_secret(settings_in(tmp_path), {})
+    assert "TALLYSTICK_KEY_SECRET" in told.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"short"])
+def test_a_secret_that_is_damaged_is_not_used(tmp_path: Path, content: bytes) -> None:
+    file = settings_in(tmp_path).config_dir / "key_secret"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"key_secret holds no secret$"):
+        load_key_secret(settings_in(tmp_path), {})

@@ -7,15 +7,20 @@ import zlib
 
 from fastapi import Request
 
+from tallystick.api.caller import Asking
 from tallystick.errors import InvalidRequest, TooMuch
 
 MAX_BODY_BYTES = 16 << 20
+SMALL_BODY_BYTES = 64 << 10
 BODY_TIMEOUT_S = 20.0
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, unpacked where it is gzip; raises TooMuch over 16 MiB, packed or not, and InvalidRequest."""
+async def read_body(request: Request, caller: Asking) -> bytes:
+    """The body, unpacked where it is gzip; raises TooMuch over 16 MiB, packed or not, and InvalidRequest.
+
+    One that is not surely small is read only when it is known who sends it: nobody else may fill this memory.
+    """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise InvalidRequest(
@@ -26,6 +31,8 @@ async def read_body(request: Request) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()
+    if encoding != "identity" or not declared.isdecimal() or int(declared) > SMALL_BODY_BYTES:
+        await asyncio.get_running_loop().run_in_executor(caller.service.threads, caller.admit)
     packed = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily
 
 from tallystick.db import Database
 from tallystick.errors import LedgerError
-from tallystick.model import Receipt
+from tallystick.model import Receipt, SnapshotReceipt
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SLOWEST_STATEMENTS = """\
@@ -49,7 +49,7 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._latency.labels(method, route).observe(seconds)
 
-    def count_receipt(self, receipt: Receipt) -> None:
+    def count_receipt(self, receipt: Receipt | SnapshotReceipt) -> None:
         for outcome in ("new", "revised", "duplicate", "rejected", "unpriced"):
             self._observations.labels(outcome).inc(getattr(receipt, outcome))
 

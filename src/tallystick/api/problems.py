@@ -26,6 +26,7 @@ from tallystick.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+UNREADABLE_HINT = "Leave out NUL, half surrogate pairs, numbers beyond numeric and endless nesting."
 
 STATUS_BY_ERROR: dict[type[TallystickError], int] = {
     InvalidRequest: 400,
@@ -47,6 +48,7 @@ def problem_of(error: TallystickError, *, request_id: str) -> Response:
     """The answer that tells of an error of ours."""
     status = STATUS_BY_ERROR.get(type(error), 500)
     headers = {}
+    unreadable = isinstance(error, UnreadableBatch)
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(error.retry_after_s)
     elif status == 503:
@@ -56,8 +58,8 @@ def problem_of(error: TallystickError, *, request_id: str) -> Response:
     return problem(
         status,
         error.message,
-        hint=error.hint,
-        constraint=getattr(error, "constraint", ""),
+        hint=error.hint or (UNREADABLE_HINT if unreadable else ""),
+        constraint=getattr(error, "constraint", "") or ("batch_is_readable" if unreadable else ""),
         request_id=request_id,
         headers=headers,
     )

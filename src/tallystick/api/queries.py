@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from tallystick.errors import InvalidRequest
+from tallystick.errors import ConfigError, InvalidRequest
 from tallystick.ledger import Ledger
 from tallystick.model import LedgerState, Page, UsageFilter
 from tallystick.ranges import WEEK_DAYS, read_last, since_of
@@ -99,7 +99,7 @@ class RangeQuery(Query):
                     hint="Leave out since and until, or last.",
                     constraint="range_is_said_once",
                 )
-            until = today_in(find_zone(zone or "UTC"))
+            until = _today_in(zone or "UTC")
             since = since_of(read_last(self.last), today=until, period=period, week_start=week_start)
         return UsageFilter(
             since=since,
@@ -110,6 +110,13 @@ class RangeQuery(Query):
             models=self.model or None,
             sessions=self.sessions(),
         )
+
+
+def _today_in(zone: str) -> date:
+    try:
+        return today_in(find_zone(zone))
+    except ConfigError as error:
+        raise InvalidRequest(error.message, hint=error.hint, constraint="time_zone_is_known") from None
 
 
 class PageQuery(RangeQuery):
@@ -158,11 +165,16 @@ def _page_key(after: str | None) -> dict[str, str] | None:
         key = json.loads(after)
     except (ValueError, RecursionError):
         key = None
-    if not isinstance(key, dict) or not all(isinstance(value, str) and "\x00" not in value for value in key.values()):
+    if not isinstance(key, dict) or not all(_is_label(value) for value in key.values()):
         raise InvalidRequest(
             "`after` is no row of this report", hint="Give `next` of the page before.", constraint="after_is_a_row"
         )
     return key
+
+
+def _is_label(value: object) -> bool:
+    """Whether Postgres can have it as a text: JSON may spell a NUL, or half of a surrogate pair."""
+    return isinstance(value, str) and not re.search("[\x00\ud800-\udfff]", value)
 
 
 def usage_of(ledger: Ledger, query: RangeQuery, *, period: str = "", week_start: int = 1) -> UsageFilter:

@@ -71,7 +71,7 @@ def _report(
         )
 
 
-@router.get("/daily", response_model=report_of("DailyReport", "days", UsageRowObject))
+@router.get("/daily", tags=["reports"], response_model=report_of("DailyReport", "days", UsageRowObject))
 def read_daily(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
     """Usage by day."""
     return _report(
@@ -83,7 +83,7 @@ def read_daily(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Respon
     )
 
 
-@router.get("/weekly", response_model=report_of("WeeklyReport", "weeks", UsageRowObject))
+@router.get("/weekly", tags=["reports"], response_model=report_of("WeeklyReport", "weeks", UsageRowObject))
 def read_weekly(caller: Asking, query: Annotated[WeekQuery, Query()]) -> Response:
     """Usage by week."""
     return _report(
@@ -96,7 +96,7 @@ def read_weekly(caller: Asking, query: Annotated[WeekQuery, Query()]) -> Respons
     )
 
 
-@router.get("/monthly", response_model=report_of("MonthlyReport", "months", UsageRowObject))
+@router.get("/monthly", tags=["reports"], response_model=report_of("MonthlyReport", "months", UsageRowObject))
 def read_monthly(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
     """Usage by month."""
     return _report(
@@ -108,7 +108,7 @@ def read_monthly(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Resp
     )
 
 
-@router.get("/models", response_model=report_of("ModelsReport", "models", UsageRowObject))
+@router.get("/models", tags=["reports"], response_model=report_of("ModelsReport", "models", UsageRowObject))
 def read_models(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
     """Usage by model."""
     return _report(
@@ -116,7 +116,7 @@ def read_models(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Respo
     )
 
 
-@router.get("/projects", response_model=report_of("ProjectsReport", "projects", UsageRowObject))
+@router.get("/projects", tags=["reports"], response_model=report_of("ProjectsReport", "projects", UsageRowObject))
 def read_projects(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
     """Usage by project."""
     return _report(
@@ -124,7 +124,7 @@ def read_projects(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Res
     )
 
 
-@router.get("/sessions", response_model=report_of("SessionsReport", "sessions", SessionRowObject))
+@router.get("/sessions", tags=["reports"], response_model=report_of("SessionsReport", "sessions", SessionRowObject))
 def read_sessions(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
     """Usage by session, the latest first."""
     return _report(
@@ -132,7 +132,7 @@ def read_sessions(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Res
     )
 
 
-@router.get("/blocks", response_model=report_of("BlocksReport", "blocks", BlockRowObject))
+@router.get("/blocks", tags=["reports"], response_model=report_of("BlocksReport", "blocks", BlockRowObject))
 def read_blocks(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
     """Usage by five-hour block, with the pauses between."""
     return _report(
@@ -141,10 +141,14 @@ def read_blocks(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Respo
 
 
 # an id may hold a stroke, and be empty: what no session has is for the ledger to say
-@router.get("/session/{session_id:path}", response_model=report_of("SessionReport", "events", SessionEventObject))
+@router.get(
+    "/session/{session_id:path}",
+    tags=["reports"],
+    response_model=report_of("SessionReport", "events", SessionEventObject),
+)
 def read_session(
     caller: Asking,
-    session_id: Annotated[Text, Path(description="The session's id, or a unique beginning of it of four characters.")],
+    session_id: Annotated[Text, Path(description="Its id, or a unique beginning of it.", examples=["conversation-17"])],
     query: Annotated[PageQuery, Query()],
 ) -> Response:
     """The model calls of one session."""
@@ -163,7 +167,7 @@ def read_session(
         )
 
 
-@router.get("/summary", response_model=UsageRowObject)
+@router.get("/summary", tags=["reports"], response_model=UsageRowObject)
 def read_summary(caller: Asking, query: Annotated[FilterQuery, Query()]) -> Response:
     """Everything that the filter lets through, added up."""
     with caller.ledger("read", user_id=query.user) as ledger:

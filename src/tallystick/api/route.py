@@ -9,7 +9,8 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial, wraps
+from functools import wraps
+from inspect import signature
 from random import getrandbits
 from typing import Any
 
@@ -21,7 +22,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from tallystick.api.problems import problem, problem_of
-from tallystick.api.service import Rate, Service
+from tallystick.api.service import Identity, Rate, Service
 from tallystick.errors import TallystickError
 
 REQUEST_TIMEOUT_S = 60.0
@@ -33,6 +34,8 @@ SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
+# what a caller makes up must not become a label of the metrics
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # an id from outside is told in logs and answers, so it may hold nothing but this
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -57,27 +60,58 @@ class ApiRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             started_at = time.perf_counter()
-            given = request.headers.get("x-request-id", "")
-            request_id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+            request_id = request_id_of(request)
             response = await _answered(answer, request, request_id)
-            response.raw_headers.append((b"x-request-id", request_id.encode()))
-            response.raw_headers.extend(SECURITY_HEADERS)
-            rate: Rate | None = getattr(request.state, "rate", None)
-            if rate is not None:
-                response.raw_headers.extend(_rate_headers(rate))
-            _tell(request, self.path_format, response.status_code, time.perf_counter() - started_at, request_id)
-            return response
+            return finished(response, request, route=self.path_format, request_id=request_id, started_at=started_at)
 
         return handle
 
 
-def _in_a_thread(endpoint: Callable[..., Response]) -> Callable[..., Coroutine[Any, Any, Response]]:
+def _in_a_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    if "caller" not in signature(endpoint).parameters:
+        return endpoint  # health, which asks nobody who he is
+
+    def work(arguments: dict[str, Any]) -> Response:
+        arguments["caller"].admit()
+        response: Response = endpoint(**arguments)
+        return response
+
     @wraps(endpoint)
     async def run(**arguments: Any) -> Response:
         service: Service = arguments["caller"].service
-        return await asyncio.get_running_loop().run_in_executor(service.threads, partial(endpoint, **arguments))
+        return await asyncio.get_running_loop().run_in_executor(service.threads, work, arguments)
 
     return run
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the caller gave, where it can be told, else a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+
+
+def finished(response: Response, request: Request, *, route: str, request_id: str, started_at: float) -> Response:
+    """An answer with the headers that all have, told to the log and the metrics."""
+    identity: Identity | None = getattr(request.state, "tallystick_identity", None)
+    response.raw_headers.append((b"x-request-id", request_id.encode()))
+    response.raw_headers.extend(SECURITY_HEADERS)
+    if identity is not None:
+        response.raw_headers.extend(_rate_headers(identity.rate))
+    seconds = time.perf_counter() - started_at
+    method = request.method if request.method in KNOWN_METHODS else "other"
+    service: Service | None = getattr(request.app.state, "tallystick", None)
+    if service is not None:
+        service.metrics.count_request(method=method, route=route, status=response.status_code, seconds=seconds)
+    log.info(
+        "request",
+        method=method,
+        route=route,
+        status=response.status_code,
+        duration_ms=round(seconds * 1000, 2),
+        caller=identity.name if identity else None,
+        request_id=request_id,
+    )
+    return response
 
 
 def _rate_headers(rate: Rate) -> list[tuple[bytes, bytes]]:
@@ -122,18 +156,3 @@ def _told(error: RequestValidationError) -> str:
         f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}" for one in error.errors()
     ]
     return "; ".join(places[:MAX_ERRORS_TOLD])
-
-
-def _tell(request: Request, route: str, status: int, seconds: float, request_id: str) -> None:
-    service: Service | None = getattr(request.app.state, "tallystick", None)
-    if service is not None:
-        service.metrics.count_request(method=request.method, route=route, status=status, seconds=seconds)
-    log.info(
-        "request",
-        method=request.method,
-        route=route,
-        status=status,
-        duration_ms=round(seconds * 1000, 2),
-        caller=getattr(request.state, "caller", None),
-        request_id=request_id,
-    )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from tallystick.api.members import MEMBERS, Member, member_of
 from tallystick.model import (
     BlockRow,
     DoubleSessionRow,
@@ -21,6 +22,7 @@ from tallystick.model import (
     LedgerState,
     PriceReceipt,
     Receipt,
+    RejectedRecord,
     RejectRow,
     RerateReceipt,
     SessionEventRow,
@@ -33,26 +35,31 @@ from tallystick.reports import Unpriced
 from tallystick.totals import Totals
 
 Usd = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="US dollars, every digit.", examples=["0.0123456"])]
-PageKey = Annotated[
-    dict[str, str] | None,
-    Field(description="Where the next page starts: give it, as JSON, as `after`. null where this is the last page."),
-]
-
-
-def object_of(row_class: type[NamedTuple], name: str) -> type[BaseModel]:
-    """A row class as an object with the same members."""
-    members: dict[str, Any] = {field: (_in_json(kind), ...) for field, kind in get_type_hints(row_class).items()}
-    summary = (row_class.__doc__ or "").partition("\n")[0]
-    return create_model(name, __doc__=summary, **members)
 
 
 def _list_of(row: Any) -> Any:
     return list[row]
 
 
+def object_of(row_class: type[NamedTuple], name: str) -> type[BaseModel]:
+    """A row class as an object with the same members."""
+    kinds = get_type_hints(row_class)
+    members: dict[str, Any] = {
+        field: (_in_json(kind), _described(member_of(row_class.__name__, field))) for field, kind in kinds.items()
+    }
+    summary = (row_class.__doc__ or "").partition("\n")[0]
+    return create_model(name, __doc__=summary, **members)
+
+
+def _described(member: Member) -> Any:
+    return Field(..., description=member.description, examples=None if member.example is None else [member.example])
+
+
 def _in_json(kind: Any) -> Any:
     if kind == list[SnapshotReject]:
         return _list_of(object_of(SnapshotReject, "SnapshotReject"))
+    if kind == tuple[RejectedRecord, ...]:
+        return _list_of(object_of(RejectedRecord, "RejectedRecord"))
     if isinstance(kind, UnionType):
         return Usd | None if Decimal in get_args(kind) else kind
     return Usd if kind is Decimal else kind
@@ -79,36 +86,44 @@ EventCostObject = object_of(EventCostRow, "EventCost")
 class DateRange(BaseModel):
     """The days that were asked for, inclusive; null is no bound."""
 
-    since: date | None
-    until: date | None
+    since: date | None = _described(MEMBERS["since"])
+    until: date | None = _described(MEMBERS["until"])
 
 
 def report_of(name: str, list_name: str, row: type[BaseModel]) -> type[BaseModel]:
     """The answer of a report: its rows under its own name, and beside them what they add up to."""
-    members: dict[str, Any] = {
-        list_name: (_list_of(row), ...),
-        "totals": (TotalsObject, ...),
-        "unpriced_models": (_list_of(UnpricedObject), ...),
-        "range": (DateRange, ...),
-        "time_zone": (str | None, ...),
-        "by": (str | None, ...),
-        "next": (PageKey, ...),
+    kinds = {
+        list_name: _list_of(row),
+        "totals": TotalsObject,
+        "unpriced_models": _list_of(UnpricedObject),
+        "range": DateRange,
+        "time_zone": str | None,
+        "by": str | None,
+        "next": dict[str, str] | None,
     }
-    return create_model(name, **members)
+    return _model_of(name, kinds)
 
 
 def list_of(name: str, list_name: str, row: type[BaseModel]) -> type[BaseModel]:
     """An answer that is a list under a name."""
-    members: dict[str, Any] = {list_name: (_list_of(row), ...)}
+    return _model_of(name, {list_name: _list_of(row)})
+
+
+def _model_of(name: str, kinds: dict[str, Any]) -> type[BaseModel]:
+    members: dict[str, Any] = {member: (kind, _described(member_of(name, member))) for member, kind in kinds.items()}
     return create_model(name, **members)
+
+
+DigestObject = _model_of("Digest", {"digest": str})
+NothingObject = _model_of("Nothing", {})
 
 
 class Problem(BaseModel):
     """What went wrong, as RFC 9457 has it."""
 
     type: str = Field(description="`urn:tallystick:` and the name of the rule, where one was broken.")
-    title: str
-    status: int
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The status of the answer.")
     detail: str = Field(description="What is wrong, in one line.")
     hint: str | None = Field(None, description="What to do about it.")
     constraint: str | None = Field(None, description="The name of the rule.")
@@ -141,25 +156,34 @@ class Event(BaseModel):
     event_key: str = Field(max_length=300, description="The provider's id of the answer with the provider before it.")
     occurred_at: datetime = Field(description="When the call was made, with its offset.")
     source: str = Field(max_length=200, description="Who reports it: api, claude-code, ...")
-    provider: str = Field("", max_length=200)
-    model: str = Field("", max_length=200)
-    session_id: str = Field("", max_length=200)
-    project: str = Field("", max_length=500)
-    device: str = Field("", max_length=200)
-    git_branch: str = Field("", max_length=200)
-    agent_version: str = Field("", max_length=200)
-    is_sidechain: bool = False
-    request_id: str = Field("", max_length=200)
-    service_tier: str = Field("", max_length=200)
-    speed: str = Field("", max_length=200)
-    inference_geo: str = Field("", max_length=200)
+    provider: str = Field(
+        "",
+        max_length=200,
+        description="Who runs the model: anthropic, openai, google, ...",
+    )
+    model: str = Field("", max_length=200, description="The model as the provider names it.")
+    session_id: str = Field("", max_length=200, description="The conversation, or the run.")
+    project: str = Field("", max_length=500, description="What it was for.")
+    device: str = Field("", max_length=200, description="The machine.")
+    git_branch: str = Field("", max_length=200, description="The branch that was worked on.")
+    agent_version: str = Field("", max_length=200, description="The version of the program that made the call.")
+    is_sidechain: bool = Field(False, description="A sub-agent made the call.")
+    request_id: str = Field("", max_length=200, description="The provider's id of the request.")
+    service_tier: str = Field("", max_length=200, description="batch, priority, ...: some have their own prices.")
+    speed: str = Field("", max_length=200, description="fast, where the provider bills it.")
+    inference_geo: str = Field("", max_length=200, description="us, ...: where some providers bill for the place.")
     input_tokens: int = Field(0, ge=0, le=10**12, description="Neither read from nor written to a cache.")
-    cache_creation_5m_tokens: int = Field(0, ge=0, le=10**12)
-    cache_creation_1h_tokens: int = Field(0, ge=0, le=10**12)
-    cache_read_tokens: int = Field(0, ge=0, le=10**12)
+    cache_creation_5m_tokens: int = Field(0, ge=0, le=10**12, description="Written to a cache for five minutes.")
+    cache_creation_1h_tokens: int = Field(0, ge=0, le=10**12, description="Written to a cache for an hour.")
+    cache_read_tokens: int = Field(0, ge=0, le=10**12, description="Read from a cache.")
     output_tokens: int = Field(0, ge=0, le=10**12, description="All that is billed as output, thinking included.")
     thinking_tokens: int = Field(0, ge=0, le=10**12, description="How many of the output tokens are thinking.")
-    web_search_requests: int = Field(0, ge=0, le=10**12)
-    message_count: int = Field(1, ge=0, le=10**12)
-    reported_cost_usd: Usd | None = None
+    web_search_requests: int = Field(0, ge=0, le=10**12, description="Searches that are billed one by one.")
+    message_count: int = Field(1, ge=0, le=10**12, description="Messages; 1 for a call.")
+    reported_cost_usd: Usd | None = Field(
+        None, description="US dollars as the caller knows them; counts where the model has no price of ours."
+    )
+    position: str = Field(
+        "", max_length=500, description="Where the record stands at its source; a rejected one is told by it."
+    )
     is_final: bool = Field(False, description="The answer was complete; of several reports of one call it wins.")

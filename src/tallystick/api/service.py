@@ -19,12 +19,6 @@ from tallystick.pool import Pool
 from tallystick.road import SERVICE, Caller
 
 STATEMENT_TIMEOUT = "30s"
-# the words are the same for every reason, so that nobody learns which keys there are
-NO_KEY = Unauthorized(
-    "no key or token that holds",
-    hint="Send `Authorization: Bearer` with a key of `tally keys create`, or with a Supabase user's token.",
-    constraint="caller_is_known",
-)
 
 
 class Rate(NamedTuple):
@@ -43,6 +37,16 @@ class Identity(NamedTuple):
     scopes: frozenset[str]
     is_admitted: bool
     rate: Rate
+
+    def check_admitted(self) -> None:
+        """Raise RateLimited where this minute has had as many requests as it may."""
+        if not self.is_admitted:
+            raise RateLimited(
+                f"more than {self.rate.limit} requests in this minute",
+                hint=f"Wait {self.rate.reset_s} s, and send events in batches.",
+                constraint="requests_per_minute",
+                retry_after_s=self.rate.reset_s,
+            )
 
 
 class _Admission(NamedTuple):
@@ -84,61 +88,50 @@ class Service:
         self.threads.shutdown()
         self.pool.close()
 
-    @contextmanager
-    def admitted(self, token: str) -> Iterator[tuple[Identity, Database]]:
-        """The caller behind a token and a connection for the rest of the request; raises Unauthorized.
+    def identify(self, token: str) -> Identity:
+        """Who holds a key or a token, with one request counted against the limit; raises Unauthorized.
 
-        The request is counted in a transaction of its own: a caller's next request must not wait for this one's end.
+        A token is verified before a connection is taken, because its signing key may have to be fetched first.
         """
+        if is_key(token):
+            with self.pool.database(SERVICE) as database:
+                return self._identify_key(database, token)
+        if not token or token.startswith("tly_") or self._tokens is None:
+            raise _no_key()
+        user_id = self._tokens.user_of(token)
         with self.pool.database(SERVICE) as database:
-            yield self._identify(database, token), database
+            return self._identify_user(database, user_id)
 
+    @contextmanager
     def ledger(
-        self,
-        identity: Identity,
-        database: Database,
-        *,
-        scope: str,
-        user_id: str | None,
-        is_user_in_body: bool = False,
-    ) -> Ledger:
-        """The books that a request is about, with the rights of who makes it.
+        self, identity: Identity, *, scope: str, user_id: str | None, is_user_in_body: bool = False
+    ) -> Iterator[Ledger]:
+        """The books that a request is about, with the rights of who makes it, for as long as it takes to answer it.
 
-        Raises RateLimited, Forbidden without the scope, and InvalidRequest where a service key names nobody. Whether a
-        user may work with the books named is the database's to say.
+        Raises Forbidden without the scope, and InvalidRequest where a service key names nobody. Whether a user may work
+        with the books named is the database's to say.
         """
-        if not identity.is_admitted:
-            raise RateLimited(
-                f"more than {identity.rate.limit} requests in this minute",
-                hint=f"Wait {identity.rate.reset_s} s, and send events in batches.",
-                constraint="requests_per_minute",
-                retry_after_s=identity.rate.reset_s,
-            )
+        is_service = identity.user_id is None
         if scope not in identity.scopes:
             raise Forbidden(
                 f"this key has no scope {scope}",
-                hint=f"Make one with `tally keys create --scope {scope}`.",
+                hint=f"Make one with `tally keys create --scope {scope}{' --service' if is_service else ''}`.",
                 constraint="key_has_the_scope",
             )
-        is_user_needed = scope != "admin" and not is_user_in_body
-        if identity.user_id is None and user_id is None and is_user_needed:
+        if is_service and user_id is None and scope != "admin" and not is_user_in_body:
             raise InvalidRequest(
                 "a service key acts for the user that it names, and it names none",
-                hint="Add ?user_id=...",
+                hint="Add ?user_id= and the user's uuid to the address.",
                 constraint="user_is_given",
             )
         caller = Caller("service_role", statement_timeout=STATEMENT_TIMEOUT)
         if identity.user_id is not None:
             claims = json.dumps({"sub": identity.user_id, "role": "authenticated"})
             caller = Caller("authenticated", claims, STATEMENT_TIMEOUT)
-        return Ledger(database.acting_as(caller), user_id=user_id or identity.user_id, attempts=1)
+        with self.pool.database(caller) as database:
+            yield Ledger(database, user_id=user_id or identity.user_id, attempts=1)
 
-    def _identify(self, database: Database, token: str) -> Identity:
-        if token.startswith("tly_"):
-            return self._identify_key(database, token)
-        if not token or self._tokens is None:
-            raise NO_KEY
-        user_id = self._tokens.user_of(token)
+    def _identify_user(self, database: Database, user_id: str) -> Identity:
         (counted,) = database.ask(
             _Admission,
             "select is_admitted, request_limit, remaining, reset_s from tallystick.admit_caller(%s, %s)",
@@ -148,8 +141,6 @@ class Service:
         return Identity(f"user:{user_id}", user_id, frozenset(SCOPES), counted.is_admitted, rate)
 
     def _identify_key(self, database: Database, key: str) -> Identity:
-        if not is_key(key):
-            raise NO_KEY
         found = database.ask(
             _KeyAdmission,
             "select key_id, user_id, scopes, is_admitted, request_limit, remaining, reset_s "
@@ -157,7 +148,16 @@ class Service:
             [digest_of(key, secret=self.settings.key_secret), self.settings.requests_per_minute],
         )
         if not found:
-            raise NO_KEY
+            raise _no_key()
         (known,) = found
         rate = Rate(known.request_limit, known.remaining, known.reset_s)
         return Identity(f"key:{known.key_id}", known.user_id, frozenset(known.scopes), known.is_admitted, rate)
+
+
+def _no_key() -> Unauthorized:
+    # the words are the same for every reason, so that nobody learns which keys there are
+    return Unauthorized(
+        "no key or token that holds",
+        hint="Send `Authorization: Bearer` with a key of `tally keys create`, or with a Supabase user's token.",
+        constraint="caller_is_known",
+    )

@@ -7,12 +7,13 @@ more than every 30 s, so that forged tokens cannot make this server flood Supaba
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
 import jwt
 from jwt import PyJWKClient
-from jwt.exceptions import PyJWKClientConnectionError
+from jwt.exceptions import PyJWKClientConnectionError, PyJWTError
 
 from tallystick.errors import LedgerUnavailable, Unauthorized
 
@@ -22,7 +23,24 @@ REQUIRED_CLAIMS = ["exp", "sub", "aud", "iss"]
 CLOCK_LEEWAY_S = 10
 KEYS_LIFESPAN_S = 600
 KEYS_TIMEOUT_S = 3
+KEYS_COOLDOWN_S = 3
 MAX_TOKEN_LENGTH = 8192
+
+
+class _SigningKeys(PyJWKClient):
+    """PyJWT's client, which after a failed fetch does not try again at once: one that hangs would hold up everybody."""
+
+    _next_fetch_at = 0.0
+
+    def fetch_data(self) -> Any:
+        """The keys as the project answers them; raises PyJWKClientConnectionError for whatever is in the way."""
+        if time.monotonic() < self._next_fetch_at:
+            raise PyJWKClientConnectionError("the last fetch failed a moment ago")
+        try:
+            return super().fetch_data()
+        except (PyJWTError, OSError, ValueError) as error:
+            self._next_fetch_at = time.monotonic() + KEYS_COOLDOWN_S
+            raise PyJWKClientConnectionError(type(error).__name__) from None
 
 
 class Tokens:
@@ -31,7 +49,7 @@ class Tokens:
     def __init__(self, *, supabase_url: str, jwt_secret: str = "") -> None:
         self._issuer = f"{supabase_url.rstrip('/')}/auth/v1"
         self._secret = jwt_secret
-        self._keys = PyJWKClient(
+        self._keys = _SigningKeys(
             f"{self._issuer}/.well-known/jwks.json", lifespan=KEYS_LIFESPAN_S, timeout=KEYS_TIMEOUT_S
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import Depends, Query, Response
@@ -14,16 +14,18 @@ from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
 from tallystick.api.schemas import (
+    DigestObject,
     DoubleSessionObject,
     EventCostObject,
     ForgetReceiptObject,
     LedgerCheckObject,
     LedgerStateObject,
+    NothingObject,
     RejectObject,
     RerateReceiptObject,
     list_of,
 )
-from tallystick.api.writes import json_body, read_members
+from tallystick.api.writes import body_of, read_members
 from tallystick.reports import plain_row
 
 Body = Annotated[bytes, Depends(read_body)]
@@ -54,20 +56,30 @@ class _Forgotten(msgspec.Struct, forbid_unknown_fields=True):
     limit: Count = 20_000
 
 
-def _object(**members: str) -> dict[str, Any]:
-    properties = {name: {"type": kind.rstrip("?")} for name, kind in members.items()}
-    required = [name for name, kind in members.items() if not kind.endswith("?")]
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+ZONE = body_of(
+    "An IANA zone.",
+    example={"time_zone": "Europe/Berlin"},
+    required=["time_zone"],
+    members={"time_zone": {"type": "string", "description": "Its exact name."}},
+)
+DAY = {"type": ["string", "null"], "format": "date"}
+SLICE_LIMIT = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 100_000,
+    "default": 20_000,
+    "description": "How many events one slice may have.",
+}
 
 
-@router.get("/state", response_model=LedgerStateObject)
+@router.get("/state", tags=["upkeep"], response_model=LedgerStateObject)
 def read_state(caller: Asking, whose: Whose) -> Response:
     """Which ledger this is, whose books they are and how far they have come."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer(plain_row(ledger.ledger_state()))
 
 
-@router.post("/account", openapi_extra=json_body(_object(time_zone="string"), description="An IANA zone."))
+@router.post("/account", tags=["upkeep"], response_model=NothingObject, openapi_extra=ZONE)
 def make_account(caller: Asking, whose: Whose, body: Body) -> Response:
     """Make the account, in a time zone; does nothing where it stands."""
     zone = read_members(body, _Zone)
@@ -76,7 +88,7 @@ def make_account(caller: Asking, whose: Whose, body: Body) -> Response:
     return json_answer({})
 
 
-@router.put("/time-zone", openapi_extra=json_body(_object(time_zone="string"), description="An IANA zone."))
+@router.put("/time-zone", tags=["upkeep"], response_model=NothingObject, openapi_extra=ZONE)
 def set_time_zone(caller: Asking, whose: Whose, body: Body) -> Response:
     """Keep the books in the days of another zone."""
     zone = read_members(body, _Zone)
@@ -85,28 +97,30 @@ def set_time_zone(caller: Asking, whose: Whose, body: Body) -> Response:
     return json_answer({})
 
 
-@router.get("/verify", response_model=list_of("Verification", "checks", LedgerCheckObject))
+@router.get("/verify", tags=["upkeep"], response_model=list_of("Verification", "checks", LedgerCheckObject))
 def verify(caller: Asking, whose: Whose) -> Response:
     """Every rule of the books with the number of rows that break it: 0 where all is well."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer({"checks": [plain_row(check) for check in ledger.verify_token_usage()]})
 
 
-@router.get("/digest")
+@router.get("/digest", tags=["upkeep"], response_model=DigestObject)
 def read_digest(caller: Asking, whose: Whose) -> Response:
     """One sha256 over the books: equal digests are equal books."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer({"digest": ledger.ledger_digest()})
 
 
-@router.get("/rejects", response_model=list_of("Rejects", "rejects", RejectObject))
+@router.get("/rejects", tags=["upkeep"], response_model=list_of("Rejects", "rejects", RejectObject))
 def read_rejects(caller: Asking, whose: Whose) -> Response:
     """How many records could not be counted, by source and reason."""
     with caller.ledger("read", user_id=whose.user) as ledger:
         return json_answer({"rejects": [plain_row(row) for row in ledger.rejects()]})
 
 
-@router.get("/double-sessions", response_model=list_of("DoubleSessions", "sessions", DoubleSessionObject))
+@router.get(
+    "/double-sessions", tags=["upkeep"], response_model=list_of("DoubleSessions", "sessions", DoubleSessionObject)
+)
 def read_double_sessions(caller: Asking, whose: Whose) -> Response:
     """Sessions known by snapshots and from another source too, whose usage therefore counts twice."""
     with caller.ledger("read", user_id=whose.user) as ledger:
@@ -115,14 +129,20 @@ def read_double_sessions(caller: Asking, whose: Whose) -> Response:
 
 @router.post(
     "/events",
+    tags=["upkeep"],
     response_model=list_of("EventCosts", "events", EventCostObject),
-    openapi_extra=json_body(
-        {
-            "type": "object",
-            "required": ["event_keys"],
-            "properties": {"event_keys": {"type": "array", "maxItems": 10_000, "items": {"type": "string"}}},
+    openapi_extra=body_of(
+        "Up to 10,000 event keys.",
+        example={"event_keys": ["anthropic:msg_01AbCdEf"]},
+        required=["event_keys"],
+        members={
+            "event_keys": {
+                "type": "array",
+                "maxItems": 10_000,
+                "items": {"type": "string"},
+                "description": "Those that the ledger does not know are left out of the answer.",
+            }
         },
-        description="Up to 10,000 event keys.",
     ),
 )
 def read_events(caller: Asking, whose: Whose, body: Body) -> Response:
@@ -134,10 +154,17 @@ def read_events(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/rerate",
+    tags=["upkeep"],
     response_model=RerateReceiptObject,
-    openapi_extra=json_body(
-        _object(**{"from": "string?", "to": "string?", "after": "string?", "limit": "integer?"}),
-        description="Inclusive days; `after` is next_key of the slice before.",
+    openapi_extra=body_of(
+        "Which slice of which days.",
+        example={"from": "2026-11-01", "to": "2026-11-30"},
+        members={
+            "from": {**DAY, "description": "The first day, inclusive."},
+            "to": {**DAY, "description": "The last day, inclusive."},
+            "after": {"type": "string", "default": "", "description": "`next_key` of the slice before."},
+            "limit": SLICE_LIMIT,
+        },
     ),
 )
 def rerate(caller: Asking, whose: Whose, body: Body) -> Response:
@@ -150,8 +177,16 @@ def rerate(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/forget",
+    tags=["upkeep"],
     response_model=ForgetReceiptObject,
-    openapi_extra=json_body(_object(project="string?", limit="integer?"), description="One project, or everything."),
+    openapi_extra=body_of(
+        "One project, or everything.",
+        example={"project": "support-bot"},
+        members={
+            "project": {"type": ["string", "null"], "description": "Its whole name; left out, everything goes."},
+            "limit": SLICE_LIMIT,
+        },
+    ),
 )
 def forget(caller: Asking, whose: Whose, body: Body) -> Response:
     """Erase one slice of the books; call again while `more` is true."""

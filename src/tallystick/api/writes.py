@@ -5,6 +5,7 @@ A body of events is handed on as it came: the ledger alone reads it, and one bad
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -15,12 +16,16 @@ from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
-from tallystick.api.schemas import PriceReceiptObject, ReceiptObject, SnapshotReceiptObject
-from tallystick.errors import InvalidRequest, TooMuch
+from tallystick.api.schemas import Event, PriceReceiptObject, ReceiptObject, SnapshotReceiptObject
+from tallystick.batches import split_records
+from tallystick.errors import InvalidRequest, TooMuch, UnreadableBatch
+from tallystick.model import Receipt, SnapshotReceipt
 
 Members = TypeVar("Members", bound=msgspec.Struct)
 
 MAX_EVENTS = 10_000
+# commas, quotes and brackets of a batch that is told apart by them alone, at a microsecond each
+MAX_SIGNS = 2_000_000
 
 Body = Annotated[bytes, Depends(read_body)]
 Whose = Annotated[UserQuery, Query()]
@@ -33,28 +38,50 @@ class Snapshots(msgspec.Struct, forbid_unknown_fields=True):
     daily_data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def json_body(schema: dict[str, Any], *, description: str) -> dict[str, Any]:
+# not a reference: a description of which this API is only a part has no place for it
+EVENT = Event.model_json_schema()
+SESSION_MEMBERS = (
+    ("user_id", "Whose session it is; only a service key may name others."),
+    ("session_id", "The session."),
+    ("session_started_at", "When it began, with its offset."),
+    ("model_used", "The model that the growth since the last snapshot is booked to."),
+    ("input_tokens", "So far."),
+    ("output_tokens", "So far."),
+    ("cache_creation_tokens", "So far."),
+    ("cache_read_tokens", "So far."),
+    ("thinking_tokens", "So far; part of the output."),
+    ("message_count", "So far."),
+    ("estimated_cost_usd", "So far; counts where the model has no price of ours."),
+)
+
+
+def json_body(schema: dict[str, Any], *, description: str, example: Any) -> dict[str, Any]:
     """The description of a body that no model of FastAPI's reads."""
-    return {
-        "requestBody": {
-            "required": True,
-            "description": description,
-            "content": {"application/json": {"schema": schema}},
-        }
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+def body_of(description: str, *, example: Any, members: dict[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
+    """The description of a body that is an object with these members and no others."""
+    schema = {
+        "type": "object",
+        "properties": members,
+        "additionalProperties": False,
+        **({"required": list(required)} if required else {}),
     }
+    return json_body(schema, description=description, example=example)
 
 
 @router.post(
     "/track",
+    tags=["writes"],
     response_model=ReceiptObject,
     openapi_extra=json_body(
         {
-            "oneOf": [
-                {"$ref": "#/components/schemas/Event"},
-                {"type": "array", "maxItems": MAX_EVENTS, "items": {"$ref": "#/components/schemas/Event"}},
-            ]
+            "oneOf": [EVENT, {"type": "array", "maxItems": MAX_EVENTS, "items": EVENT}],
         },
         description="One event, or a list of up to 10,000. The same again changes nothing. May be gzip.",
+        example=EVENT["examples"][0],
     ),
 )
 def track(caller: Asking, whose: Whose, body: Body) -> Response:
@@ -63,7 +90,11 @@ def track(caller: Asking, whose: Whose, body: Body) -> Response:
     with caller.ledger("ingest", user_id=whose.user) as ledger:
         receipt = ledger.ingest_token_usage(events)
     caller.service.metrics.count_receipt(receipt)
-    return json_answer(receipt._asdict())
+    return _receipt_answer(receipt)
+
+
+def _receipt_answer(receipt: Receipt | SnapshotReceipt) -> Response:
+    return json_answer({**receipt._asdict(), "rejects": [reject._asdict() for reject in receipt.rejects]})
 
 
 def _as_list(body: bytes) -> bytes:
@@ -79,7 +110,7 @@ def _as_list(body: bytes) -> bytes:
     try:
         count = len(msgspec.json.decode(text, type=list[msgspec.Raw]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return text  # the ledger finds the record at fault and rejects that one
+        count = _count_unreadable(text)  # the ledger finds the record at fault and rejects that one
     if count > MAX_EVENTS:
         raise TooMuch(
             f"{count:,} events in one request", hint="Send at most 10,000.", constraint="batch_is_at_most_10000"
@@ -87,19 +118,41 @@ def _as_list(body: bytes) -> bytes:
     return text
 
 
+def _count_unreadable(text: bytes) -> int:
+    """How many records there are in a list of which some are no JSON; each is at worst two questions to the ledger."""
+    if sum(text.count(sign) for sign in b',"[{') > MAX_SIGNS:
+        raise UnreadableBatch(
+            "the body is not JSON, and too long to look for the record at fault",
+            hint="Send valid JSON, or smaller batches.",
+            constraint="batch_is_readable",
+        )
+    return len(split_records(text))
+
+
 @router.post(
     "/upsert",
+    tags=["writes"],
     response_model=SnapshotReceiptObject,
-    openapi_extra=json_body(
-        {
-            "type": "object",
-            "required": ["session_data"],
-            "properties": {
-                "session_data": {"description": "A session's running totals, or a list of several."},
-                "daily_data": {"description": "Its `usage_date` says the day; its other numbers are ignored."},
+    openapi_extra=body_of(
+        "What the SQL function upsert_token_usage takes.",
+        example={
+            "session_data": {
+                "session_id": "conversation-17",
+                "model_used": "claude-sonnet-4-5",
+                "input_tokens": 1200,
+                "output_tokens": 340,
+                "message_count": 1,
             },
+            "daily_data": {"usage_date": "2026-11-22"},
         },
-        description="What the SQL function upsert_token_usage takes.",
+        required=["session_data"],
+        members={
+            "session_data": {
+                "description": "A session's running totals, or a list of up to 1,000.",
+                "properties": {name: {"description": text} for name, text in SESSION_MEMBERS},
+            },
+            "daily_data": {"description": "Its `usage_date` says the day; its other numbers are ignored."},
+        },
     ),
 )
 def upsert(caller: Asking, whose: Whose, body: Body) -> Response:
@@ -107,14 +160,28 @@ def upsert(caller: Asking, whose: Whose, body: Body) -> Response:
     given = read_members(body, Snapshots)
     with caller.ledger("ingest", user_id=whose.user, is_user_in_body=True) as ledger:
         receipt = ledger.upsert_token_usage(bytes(given.session_data).decode(), bytes(given.daily_data).decode())
-    rejects = [reject._asdict() for reject in receipt.rejects]
-    return json_answer({**receipt._asdict(), "rejects": rejects})
+    caller.service.metrics.count_receipt(receipt)
+    return _receipt_answer(receipt)
 
 
 @router.post(
     "/prices",
+    tags=["writes"],
     response_model=PriceReceiptObject,
-    openapi_extra=json_body({"type": "array", "items": {"type": "object"}}, description="Dated rates; docs/prices.md."),
+    openapi_extra=json_body(
+        {"type": "array", "maxItems": 10_000, "items": {"type": "object"}},
+        description="Dated rates, as docs/prices.md has them.",
+        example=[
+            {
+                "provider": "anthropic",
+                "model": "claude-sonnet-4-5",
+                "valid_from": "2026-12-01T00:00:00Z",
+                "input_usd_per_mtok": "2.5",
+                "output_usd_per_mtok": "12.5",
+                "origin": "our contract",
+            }
+        ],
+    ),
 )
 def add_prices(caller: Asking, whose: Whose, body: Body) -> Response:
     """Append dated prices: a user's own, or with a service key that names nobody, everybody's."""
@@ -125,16 +192,18 @@ def add_prices(caller: Asking, whose: Whose, body: Body) -> Response:
 
 @router.post(
     "/corrections",
+    tags=["writes"],
     response_model=ReceiptObject,
     openapi_extra=json_body(
         {"type": "array", "maxItems": 1000, "items": {"type": "object", "required": ["event_key"]}},
         description="Members of events as they should be.",
+        example=[{"event_key": "anthropic:msg_01AbCdEf", "project": "support-bot"}],
     ),
 )
 def correct(caller: Asking, whose: Whose, body: Body) -> Response:
     """Set members of events by hand; needs a service key."""
     with caller.ledger("admin", user_id=whose.user) as ledger:
-        return json_answer(ledger.correct_token_usage(text_of(body))._asdict())
+        return _receipt_answer(ledger.correct_token_usage(text_of(body)))
 
 
 def text_of(body: bytes) -> str:

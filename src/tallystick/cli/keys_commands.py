@@ -88,11 +88,11 @@ def list_(common: CommonOptions) -> None:
         return
     columns = [
         Column("Key", Kind.WHOLE),
-        Column("Name"),
+        Column("Name", Kind.LABEL),
         Column("Scopes", Kind.WHOLE),
-        Column("State"),
-        Column("Last used"),
-        Column("User"),
+        Column("State", Kind.WHOLE),
+        Column("Last used", Kind.WHOLE, rank=1),
+        Column("User", Kind.LABEL, least_width=9),
     ]
     lines = [
         Line(
@@ -108,7 +108,8 @@ def list_(common: CommonOptions) -> None:
         for row in rows
     ]
     table = render_table(columns, lines, width=terminal.width, palette=terminal.palette)
-    write_lines(table.lines, terminal=terminal)
+    left_out = [f"No room for: {', '.join(table.left_out)}. A wider terminal shows all."] if table.left_out else []
+    write_lines([*table.lines, *left_out], terminal=terminal)
 
 
 @keys.command()
@@ -124,9 +125,9 @@ def revoke(common: CommonOptions, key: str) -> None:
 
 def _state(row: ApiKeyRow) -> str:
     if row.revoked_at:
-        return f"revoked {_day(row.revoked_at)}"
+        return "revoked"
     if row.expires_at:
-        return f"{'ended' if row.expires_at <= datetime.now(UTC) else 'until'} {_day(row.expires_at)}"
+        return "ended" if row.expires_at <= datetime.now(UTC) else f"until {_day(row.expires_at)}"
     return "good"
 
 

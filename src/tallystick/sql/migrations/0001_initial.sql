@@ -1460,6 +1460,25 @@ $$;
 comment on function tallystick.keep_rejects(uuid, tallystick.observation[]) is
   'Notes where a record stands that could not be counted, once by place and reason.';
 
+-- Whoever sent them is told at once. The first 20 are enough to find the mistake; all of them stand in
+-- token_usage_rejects.
+create function tallystick.told_rejects(p_observations tallystick.observation[])
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_agg(jsonb_build_object('position', r.position, 'reason', r.reason) order by r.place)
+  from (
+    select o.position, o.reject_reason as reason, o.ordinality as place
+    from unnest(p_observations) with ordinality as o
+    where o.reject_reason <> ''
+    order by o.ordinality limit 20
+  ) as r
+$$;
+comment on function tallystick.told_rejects(tallystick.observation[]) is
+  'The first 20 observations that could not be counted, each with its position and the reason.';
+
 -- The fast road, one statement: nothing is inserted unless all of the batch is fit for it, and a batch whose JSON does
 -- not even convert raises. A member given as null counts as left out.
 create function tallystick.insert_events(
@@ -1568,6 +1587,7 @@ declare
   v_is_fit boolean;
   v_received integer;
   v_rejected integer := 0;
+  v_rejects jsonb := '{}';
   v_observations tallystick.observation[];
   v_revised integer := 0;
 begin
@@ -1587,6 +1607,7 @@ begin
     from tallystick.read_observations(p_events) as r;
     if v_rejected > 0 then
       perform tallystick.keep_rejects(p_user_id, v_observations);
+      v_rejects := jsonb_build_object('rejects', tallystick.told_rejects(v_observations));
       v_observations := array(select o from unnest(v_observations) as o where o.reject_reason = '');
     end if;
     v_observations := tallystick.fold_observations(v_observations);
@@ -1608,7 +1629,7 @@ begin
     'received', v_received, 'new', v_inserted.new, 'revised', v_revised,
     'duplicate', v_received - v_rejected - v_inserted.new - v_revised, 'rejected', v_rejected,
     'unpriced', v_inserted.unpriced
-  );
+  ) || v_rejects;
 end
 $$;
 comment on function tallystick.take_events(uuid, text, json) is
@@ -1649,8 +1670,8 @@ begin
 end
 $$;
 comment on function public.ingest_token_usage(uuid, json) is
-  'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}. Sending '
-  'the same again changes nothing.';
+  'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}, and where some '
+  'were rejected the first 20 {position, reason} as rejects. Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
 -- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
