@@ -154,7 +154,7 @@ class Ledger:
 
     def _ingest(self, events: JsonText) -> Receipt:
         answer = self._value("ingest_token_usage", p_events=events)
-        return Receipt(**{**answer, "rejects": tuple(RejectedRecord(**told) for told in answer.get("rejects", ()))})
+        return _receipt_of(answer)
 
     def _ingest_in_halves(self, events: bytes, error: Exception) -> Receipt:
         from tallystick.batches import reject_unreadable, split_batch  # almost no run comes here, and none pays for it
@@ -191,7 +191,7 @@ class Ledger:
         It is the one call that is never made again by itself, because each one keeps a version of what stood before.
         """
         arguments = {"p_user_id": self.user_id, "p_corrections": JsonText(corrections)}
-        return Receipt(**self._road.call("correct_token_usage", arguments))
+        return _receipt_of(self._road.call("correct_token_usage", arguments))
 
     # -- out
 
@@ -373,6 +373,11 @@ class Ledger:
             if self.attempts <= 1 or not passes(error):
                 raise
             return ask_again(ask, error, attempts=self.attempts)
+
+
+def _receipt_of(answer: dict[str, Any]) -> Receipt:
+    rejects = tuple(RejectedRecord(**told) for told in answer.get("rejects", ()))
+    return Receipt(**{**answer, "rejects": rejects})
 
 
 def page_key(row: object) -> dict[str, str]:

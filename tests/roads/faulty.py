@@ -33,10 +33,10 @@ class Asked(NamedTuple):
 
 
 class FaultyServer:
-    """It passes requests on to `target`; the next ones meet `faults`, one each."""
+    """It passes requests on to `target`; the next ones meet `faults`, one each, or none where that is None."""
 
     def __init__(self, target: str) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[Fault | None] = []
         # what meets every request for which there is none of its own
         self.always: Fault | None = None
         self.asked: list[Asked] = []

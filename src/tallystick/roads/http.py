@@ -33,6 +33,7 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 MAX_REASON_LENGTH = 200
 RETRY_AFTER_S = 60
+LATER_HINT = "Nothing is lost; try again in a moment."
 
 ERROR_BY_STATUS: dict[int, type[LedgerError]] = {
     400: InvalidRequest,

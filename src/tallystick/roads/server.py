@@ -17,6 +17,7 @@ import msgspec
 from tallystick.errors import LedgerError, UnreadableBatch
 from tallystick.road import Arguments
 from tallystick.roads.http import (
+    LATER_HINT,
     HttpPlace,
     decode_json,
     error_of_status,
@@ -146,4 +147,5 @@ def _told(answer: httpx.Response) -> Any:
         raise error_of_status(answer, message, hint=hint, constraint=constraint)
     if answer.is_success:
         raise not_of_the_ledger(reason_of(answer))
-    raise error_of_status(answer, reason_of(answer), hint="Check the URL of the server, and its key.")
+    hint = LATER_HINT if answer.is_server_error else "Check the URL of the server, and its key."
+    raise error_of_status(answer, reason_of(answer), hint=hint)

@@ -24,6 +24,7 @@ from tallystick.errors import (
 )
 from tallystick.road import Arguments
 from tallystick.roads.http import (
+    LATER_HINT,
     HttpPlace,
     content_type,
     decode_json,
@@ -117,9 +118,10 @@ def _refusal(answer: httpx.Response) -> LedgerError:
     code, message = str(told.get("code") or ""), str(told.get("message") or "")
     if not message:
         hint = KEY_HINT if answer.status_code in (401, 403) else "Check the URL of the project."
+        hint = LATER_HINT if answer.is_server_error else hint
         return error_of_status(answer, reason_of(answer), hint=hint)
     if code in ERROR_BY_CODE:
-        return ERROR_BY_CODE[code](message, hint=HINT_BY_CODE.get(code, "Nothing is lost; try again in a moment."))
+        return ERROR_BY_CODE[code](message, hint=HINT_BY_CODE.get(code, LATER_HINT))
     if code == "42501":
         return Forbidden(message, hint=KEY_HINT)
     if len(code) == 5 and not code.startswith("PGRST"):
