@@ -102,7 +102,7 @@ def test_another_program_is_told_from_a_ledger(stranger: str, key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_nobody_at_the_address_is_told_with_the_address(key: str) -> None:
     port = free_port()
-    error = refusal_of(f"http://ann:s3cr3t@127.0.0.1:{port}", key)
+    error = refusal_of(f"http://127.0.0.1:{port}", key)
     assert type(error) is LedgerUnavailable
     assert f"127.0.0.1:{port}" in error.message
     assert type(refusal_of("http://no-such-host.invalid", key)) is LedgerUnavailable
@@ -132,3 +132,9 @@ def test_an_address_without_a_key_says_which_variables_hold_one() -> None:
         Ledger.connect("http://127.0.0.1:1", user_id=USER_ID)
     assert "SUPABASE_SERVICE_KEY" in refusal.value.hint
     assert "TALLYSTICK_API_KEY" in refusal.value.hint
+
+
+def test_a_user_in_the_address_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ConfigError, match="holds a user or a password") as refusal:
+        Ledger.connect("http://somebody:s3cr3t@127.0.0.1:1", key="tly_abcdefgh_" + "x" * 43, user_id=None)
+    assert "s3cr3t" not in str(refusal.value)

@@ -62,6 +62,11 @@ class HttpPlace:
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             # what httpx says of it would show the key
             raise ConfigError("the key of the ledger holds a sign that no key has", hint="Copy it once more.")
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            # httpx would send them in place of the key
+            raise ConfigError(
+                "the address of the ledger holds a user or a password", hint="Leave them out; a key opens it."
+            )
         self._url = url.rstrip("/")
         self._client = httpx.Client(
             headers={"User-Agent": "tallystick", **headers},
