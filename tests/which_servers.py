@@ -12,6 +12,7 @@ NOT_POOLED = {
     "test_a_connection_that_breaks_is_opened_anew_and_the_call_goes_on": "the same",
     "test_sixteen_connections_with_one_key_never_pass_its_limit": "they would wait for a server connection instead",
     "test_of_first_uses_at_once_one_is_kept": "the same",
+    "test_two_callers_with_the_same_users_in_other_orders_take_turns": "the same",
     "test_a_server_that_is_gone_is_unavailable_until_it_is_back": "the pooler remembers for a moment that it was gone",
     "test_a_batch_that_is_too_slow_is_halved_until_it_is_not": "sets a session's statement_timeout",
     "test_a_login_that_may_not_act_for_the_ledger_is_forbidden": "sets a session's authorization",

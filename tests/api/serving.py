@@ -51,7 +51,7 @@ class Api:
         assert self.process.stdout is not None
         assert select.select([self.process.stdout], [], [], LIMIT_S)[0], "the server says nothing"
         self.greeting = self.process.stdout.readline()
-        assert self.greeting.startswith("Serving http://127.0.0.1:"), self.log()
+        assert self.greeting.startswith("Serving http://127.0.0.1:"), self.log_file.read_text(encoding="utf-8")
         self.address = self.greeting.split()[1].removesuffix(PREFIX)
         self.client = httpx.Client(base_url=self.address, timeout=LIMIT_S)
 
@@ -89,7 +89,15 @@ class Api:
         return answer.json()
 
     def log(self) -> str:
-        return self.log_file.read_text(encoding="utf-8")
+        """What the server has logged by now; a line of its own behind it shows that all of it is written."""
+        if self.process.poll() is None and not self.client.is_closed:
+            marker = f"marker-{uuid.uuid4().hex}"
+            self.client.get("/healthz", headers={"X-Request-ID": marker})
+            deadline = time.monotonic() + LIMIT_S
+            while marker not in self.log_file.read_text(encoding="utf-8"):
+                assert time.monotonic() < deadline, "the log ends too early"
+        lines = self.log_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return "".join(line for line in lines if "marker-" not in line)
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines()]
