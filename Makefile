@@ -25,7 +25,7 @@ run: .venv ## read this machine's transcripts and print the daily report
 	@$(BIN)/tally first-run
 
 test: .venv test-packages ## run every test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope
 
 torture: .venv test-packages ## kill the importer and the server at 50 random moments each
 	$(BIN)/python -m pytest -m torture --torture-rounds 50 --timeout 3600

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from tallystick.delivery import LedgerLike
 
 CLIENT = """
+import signal
 import sys
 from pathlib import Path
 from tallystick.embedded import EmbeddedServer
+# a shell starts what goes on in its background with Ctrl-C ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedServer(Path(sys.argv[1]), system_dir=Path(sys.argv[2])) as url:
     print(url, flush=True)
     sys.stdin.read()
