@@ -68,7 +68,7 @@ def serve(url: str, owner: Connection) -> Iterator[Served]:
         [key.prefix, digest_of(key.key, secret=KEY_SECRET)],
     )
     environment = {**os.environ, "TALLYSTICK_KEY_SECRET": KEY_SECRET}
-    command = [sys.executable, "-m", "tallystick", "serve", "--port", "0", "--database", url]
+    command = [sys.executable, "-m", "tallystick", "serve", "--workers", "2", "--port", "0", "--database", url]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:

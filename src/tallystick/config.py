@@ -71,6 +71,7 @@ class ServerSettings(NamedTuple):
     requests_per_minute: int = 6000
     cors_origins: tuple[str, ...] = ()
     pool_size: int = 10
+    metrics_folder: str = ""
 
     def __repr__(self) -> str:
         return f"ServerSettings(database_url={redacted_url(self.database_url)!r})"

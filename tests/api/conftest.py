@@ -51,10 +51,10 @@ def start_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Servers of the test's own."""
     apis: list[Api] = []
 
-    def start(url: str, **environ: str) -> Api:
+    def start(url: str, *arguments: str, **environ: str) -> Api:
         folder = tmp_path / f"api {len(apis)}"
         folder.mkdir()
-        apis.append(Api(folder, url, **environ))
+        apis.append(Api(folder, url, *arguments, **environ))
         return apis[-1]
 
     yield start

@@ -26,7 +26,7 @@ LIMIT_S = 30.0
 class Api:
     """One running server on one database."""
 
-    def __init__(self, folder: Path, database_url: str, **environ: str) -> None:
+    def __init__(self, folder: Path, database_url: str, *arguments: str, **environ: str) -> None:
         self.database_url = database_url
         self.log_file = folder / "log"
         self.environ = {
@@ -41,7 +41,7 @@ class Api:
         }
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tallystick", "serve", "--port", "0"],
+                [sys.executable, "-m", "tallystick", "serve", "--port", "0", *arguments],
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

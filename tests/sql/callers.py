@@ -21,15 +21,15 @@ COLUMNS = (
 
 
 class Admission(NamedTuple):
-    """What admit_request answers with."""
+    """What admit_key answers with."""
 
     key_id: uuid.UUID
     user_id: uuid.UUID | None
     scopes: list[str]
-    is_admitted: bool
+    admitted: int
     request_limit: int
     remaining: int
-    reset_s: int
+    reset_s: float
 
 
 def digest_of(key: str) -> str:
@@ -52,9 +52,9 @@ def keys(db: Db, **parameters: Any) -> list[dict[str, Any]]:
     return [dict(zip(COLUMNS, row, strict=True)) for row in entry(db, "api_keys", **parameters)]
 
 
-def admit(db: Db, key: str = "tly_a", *, limit: int | None = 60) -> Admission | None:
-    """Ask for one request with a key, as the server does; None where the key is not in force."""
-    rows = db.execute("select * from tallystick.admit_request(%s, %s)", [digest_of(key), limit]).fetchall()
+def admit(db: Db, key: str = "tly_a", *, limit: int | None = 60, requests: int = 1) -> Admission | None:
+    """Ask for requests with a key, as the server does; None where the key is not in force."""
+    rows = db.execute("select * from tallystick.admit_key(%s, %s, %s)", [digest_of(key), limit, requests]).fetchall()
     assert len(rows) < 2
     return Admission(*rows[0]) if rows else None
 
@@ -63,8 +63,8 @@ def remaining(db: Db, key: str = "tly_a", *, limit: int = 60) -> int | None:
     """What is left after one more request, None where that was refused."""
     admission = admit(db, key, limit=limit)
     assert admission is not None
-    assert admission.is_admitted or admission.remaining == 0
-    return admission.remaining if admission.is_admitted else None
+    assert admission.admitted or admission.remaining == 0
+    return admission.remaining if admission.admitted else None
 
 
 def windows(db: Db) -> list[tuple[Any, ...]]:

@@ -32,8 +32,8 @@ def test_a_key_lets_in_whom_it_acts_for(db: Db) -> None:
     set_now(db, NOON)
     key_id = make_key(db, p_scopes=["ingest", "read"])
     service_id = make_key(db, "tly_s", p_user_id=None, p_scopes=["admin"], p_requests_per_minute=600)
-    assert admit(db) == Admission(key_id, uuid.UUID(ALICE), ["ingest", "read"], True, 60, 59, 60)
-    assert admit(db, "tly_s") == Admission(service_id, None, ["admin"], True, 600, 599, 60)
+    assert admit(db) == Admission(key_id, uuid.UUID(ALICE), ["ingest", "read"], 1, 60, 59, 60)
+    assert admit(db, "tly_s") == Admission(service_id, None, ["admin"], 1, 600, 599, 60)
     assert admit(db, "tly_nobody's") is None
 
 
@@ -65,19 +65,37 @@ def test_the_own_limit_of_a_key_goes_before_the_servers(db: Db) -> None:
     assert [remaining(db, "tly_b", limit=2) for _ in range(3)] == [1, 0, None]
 
 
+def test_a_busy_callers_requests_are_counted_some_at_a_time_up_to_a_hundredth_of_the_limit(db: Db) -> None:
+    set_now(db, NOON)
+    key_id = make_key(db)
+    found = [admit(db, limit=limit, requests=64) for limit in (10_000, 1_000, 250, 99)]
+    assert [admission and admission.admitted for admission in found] == [64, 10, 2, 1]
+    assert [admission and admission.remaining for admission in found] == [9_936, 926, 174, 22]
+    assert windows(db) == [(f"key:{key_id}", 77)]
+
+
+def test_towards_the_end_of_a_limit_requests_are_counted_one_by_one(db: Db) -> None:
+    set_now(db, NOON)
+    make_key(db)
+    found = [admit(db, limit=303, requests=64) for _ in range(104)]
+    assert [admission and admission.admitted for admission in found] == [3] * 101 + [0] * 3
+    found = [admit(db, limit=305, requests=64) for _ in range(4)]
+    assert [admission and admission.admitted for admission in found] == [1, 1, 0, 0]
+
+
 def test_a_minute_ends_on_the_clock_and_not_before(db: Db) -> None:
     make_key(db)
     set_now(db, NOON + timedelta(seconds=0.000001))
     assert remaining(db, limit=1) == 0
-    for seconds, reset_s in ((0.000001, 60), (1, 59), (58.5, 2), (59, 1), (59.999999, 1)):
+    for seconds, reset_s in ((0.000001, 59.999999), (1, 59), (58.5, 1.5), (59, 1), (59.999999, 0.000001)):
         set_now(db, NOON + timedelta(seconds=seconds))
         admission = admit(db, limit=1)
         assert admission is not None
-        assert (admission.is_admitted, admission.remaining, admission.reset_s) == (False, 0, reset_s)
+        assert (admission.admitted, admission.remaining, admission.reset_s) == (0, 0, reset_s)
     set_now(db, NOON + timedelta(minutes=1))
     admission = admit(db, limit=1)
     assert admission is not None
-    assert (admission.is_admitted, admission.reset_s) == (True, 60)
+    assert (admission.admitted, admission.reset_s) == (1, 60)
     assert remaining(db, limit=1) is None
 
 
@@ -99,12 +117,12 @@ def test_who_signed_in_without_a_key_is_counted_apart(db: Db) -> None:
     make_key(db)
     make_key(db, "tly_b")
 
-    def caller(name: str | None, limit: int | None) -> tuple[Any, ...] | None:
-        return db.execute("select * from tallystick.admit_caller(%s, %s)", [name, limit]).fetchone()
+    def user(user_id: str) -> tuple[Any, ...] | None:
+        return db.execute("select * from tallystick.admit_user(%s, 2)", [user_id]).fetchone()
 
-    answers = [caller(f"user:{ALICE}", 2) for _ in range(3)]
-    assert answers == [(True, 2, 1, 42), (True, 2, 0, 42), (False, 2, 0, 42)]
-    assert caller(f"user:{BOB}", 2) == (True, 2, 1, 42)
+    answers = [user(ALICE) for _ in range(3)]
+    assert answers == [(1, 2, 1, 42), (1, 2, 0, 42), (0, 2, 0, 42)]
+    assert user(BOB) == (1, 2, 1, 42)
     assert (remaining(db, limit=2), remaining(db, "tly_b", limit=2)) == (1, 1)
     assert sorted(count for _, count in windows(db)) == [1, 1, 1, 2]
 
@@ -112,20 +130,22 @@ def test_who_signed_in_without_a_key_is_counted_apart(db: Db) -> None:
 @pytest.mark.parametrize(
     ("call", "arguments", "rule"),
     [
-        ("admit_request", ["ab", 60], "digest_is_64_hex"),
-        ("admit_request", [None, 60], "digest_is_64_hex"),
-        ("admit_request", [digest_of("tly_a"), 0], "limit_is_positive"),
-        ("admit_request", [digest_of("tly_a"), None], "limit_is_positive"),
-        ("admit_caller", ["user:x", 0], "limit_is_positive"),
-        ("admit_caller", ["user:x", None], "limit_is_positive"),
-        ("admit_caller", ["", 60], "caller_is_1_to_100"),
-        ("admit_caller", ["x" * 101, 60], "caller_is_1_to_100"),
-        ("admit_caller", [None, 60], "caller_is_1_to_100"),
+        ("admit_key", ["ab", 60], "digest_is_64_hex"),
+        ("admit_key", [None, 60], "digest_is_64_hex"),
+        ("admit_key", [digest_of("tly_a"), 0], "limit_is_positive"),
+        ("admit_key", [digest_of("tly_a"), None], "limit_is_positive"),
+        ("admit_key", [digest_of("tly_a"), 60, 0], "requests_are_positive"),
+        ("admit_key", [digest_of("tly_a"), 60, None], "requests_are_positive"),
+        ("admit_user", [ALICE, 0], "limit_is_positive"),
+        ("admit_user", [ALICE, None], "limit_is_positive"),
+        ("admit_user", [ALICE, 60, -1], "requests_are_positive"),
+        ("admit_user", [None, 60], "user_is_given"),
     ],
 )
 def test_what_the_server_must_not_ask_is_refused_by_name(db: Db, call: str, arguments: list[Any], rule: str) -> None:
     make_key(db)
-    assert refusal(db, f"select * from tallystick.{call}(%s, %s)", arguments) == ("PT400", rule)
+    places = ", ".join(["%s"] * len(arguments))
+    assert refusal(db, f"select * from tallystick.{call}({places})", arguments) == ("PT400", rule)
     assert windows(db) == []
 
 
@@ -174,7 +194,7 @@ def test_sixteen_connections_with_one_key_never_pass_its_limit(ledger_url: str) 
             set_now(connection, NOON)
             admission = admit(connection)
         assert admission is not None
-        return admission.is_admitted
+        return admission.admitted
 
     with (
         psycopg.connect(ledger_url) as holder,

@@ -147,8 +147,8 @@ def test_a_user_makes_sees_ends_and_counts_no_key(db: Db) -> None:
         ("select tallystick.create_api_key(%s, 'mine', 'tly_m', %s, '{read}', null, 1)", [ALICE, digest_of("tly_m")]),
         ("select tallystick.api_keys(%s)", [ALICE]),
         ("select tallystick.revoke_api_key('tly_a')", []),
-        ("select tallystick.admit_request(%s, 60)", [digest_of("tly_a")]),
-        ("select tallystick.admit_caller(%s, 60)", [f"user:{ALICE}"]),
+        ("select tallystick.admit_key(%s, 60)", [digest_of("tly_a")]),
+        ("select tallystick.admit_user(%s, 60)", [ALICE]),
         ("select from tallystick.api_keys", []),
         ("select from tallystick.request_windows", []),
     ]

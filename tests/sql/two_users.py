@@ -307,7 +307,7 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
 
 # what takes no user, and all that the service role alone may do
 OF_THE_LEDGER = {"only_account", "renew_ledger_id", "revoke_api_key"}
-OF_THE_SERVICE = OF_THE_LEDGER | {"create_api_key", "api_keys", "admit_request", "admit_caller"}
+OF_THE_SERVICE = OF_THE_LEDGER | {"create_api_key", "api_keys", "admit_key", "admit_user"}
 
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("authenticated", "make_account", {"p_time_zone": "UTC"}),

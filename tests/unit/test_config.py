@@ -357,7 +357,7 @@ def test_a_server_has_limits_and_no_cors_unless_it_is_told_otherwise(tmp_path: P
         TALLYSTICK_CORS_ORIGINS=" https://a.example ,, https://b.example",
     )
     origins = ("https://a.example", "https://b.example")
-    assert told[1:] == ("s", "https://p.supabase.co", "j", 60, origins, 3)
+    assert told[1:] == ("s", "https://p.supabase.co", "j", 60, origins, 3, "")
     for shown in (repr(told), str(told), f"{told}"):
         assert not any(secret in shown for secret in ("s3cret", "'s'", "'j'"))
 

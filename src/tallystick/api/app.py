@@ -104,9 +104,11 @@ def _health(app: FastAPI, service: Service) -> APIRouter:
         """The figures, for Prometheus."""
         try:
             with service.pool.database(None) as database:
-                text = service.metrics.text(pool=service.pool.stats(), database=database)
+                service.metrics.note_pool(service.pool.stats())
+                text = service.metrics.text(database)
         except LedgerError:
-            text = service.metrics.text(pool=service.pool.stats(), database=None)
+            service.metrics.note_pool(service.pool.stats())
+            text = service.metrics.text(None)
         return Response(text, media_type=METRICS_MEDIA_TYPE)
 
     @health.get("/openapi.json")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AbstractContextManager
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from tallystick.api.admission import Identity
 from tallystick.api.service import Service
 from tallystick.ledger import Ledger
 
@@ -15,17 +15,11 @@ SCHEME = "bearer "
 
 
 class Caller:
-    """Who makes one request, known and counted before anything else of it is read.
+    """Who makes one request, known and counted before anything else of it is read."""
 
-    Raises Unauthorized, and RateLimited. It asks the database, so it is made in a thread that may wait.
-    """
-
-    def __init__(self, request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        token = given[len(SCHEME) :].strip() if given[: len(SCHEME)].lower() == SCHEME else ""
-        self.service: Service = request.app.state.tallystick
-        self._identity = request.state.tallystick_identity = self.service.identify(token)
-        self._identity.check_admitted()
+    def __init__(self, service: Service, identity: Identity) -> None:
+        self.service = service
+        self._identity = identity
 
     def ledger(
         self, scope: str, *, user_id: str | None, is_user_in_body: bool = False
@@ -34,9 +28,15 @@ class Caller:
         return self.service.ledger(self._identity, scope=scope, user_id=user_id, is_user_in_body=is_user_in_body)
 
 
-async def _caller(request: Request) -> Caller:
+async def admit(request: Request) -> Caller:
+    """Who makes a request, counted against its limit; raises Unauthorized, and RateLimited."""
+    given = request.headers.get("authorization", "")
+    token = given[len(SCHEME) :].strip() if given[: len(SCHEME)].lower() == SCHEME else ""
     service: Service = request.app.state.tallystick
-    return await asyncio.get_running_loop().run_in_executor(service.threads, Caller, request)
+    admitted = request.state.tallystick_admitted = await service.admissions.admit(token)
+    admitted.check()
+    return Caller(service, admitted.identity)
 
 
-Asking = Annotated[Caller, Depends(_caller)]
+# Depends keeps FastAPI from describing it as a part of the request
+Asking = Annotated[Caller, Depends(admit)]

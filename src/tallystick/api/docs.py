@@ -56,6 +56,13 @@ names the rule; `request_id` is the header `X-Request-ID`, which a caller may se
 | 429 | too many requests in this minute |
 | 503, 504 | the database is away or busy: send it again |
 
+## Several processes
+
+`tally serve --workers 2` answers with two processes, each with `TALLYSTICK_POOL_SIZE` connections (10) to the database.
+One that dies is replaced; limits and metrics are those of all together.
+
+## Health
+
 Beside the API stand `/healthz` (the process lives), `/readyz` (the database answers) and `/metrics` for Prometheus.
 They ask for no key, so let nobody else reach them."""
 

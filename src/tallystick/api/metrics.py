@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from tallystick.db import Database
 from tallystick.errors import LedgerError
@@ -21,9 +22,10 @@ order by total_exec_time desc limit 10
 
 
 class Metrics:
-    """The figures of one server process."""
+    """The figures of one server process, or of all that share a folder; then the variable of processes.py is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = "") -> None:
+        self._folder = folder
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "tallystick_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
@@ -42,7 +44,11 @@ class Metrics:
             registry=self._registry,
         )
         self._pool = Gauge(
-            "tallystick_pool_connections", "Connections to the database.", ["state"], registry=self._registry
+            "tallystick_pool_connections",
+            "Connections to the database, of all processes.",
+            ["state"],
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
 
     def count_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
@@ -53,11 +59,17 @@ class Metrics:
         for outcome in ("new", "revised", "duplicate", "rejected", "unpriced"):
             self._observations.labels(outcome).inc(getattr(receipt, outcome))
 
-    def text(self, *, pool: dict[str, int], database: Database | None) -> bytes:
-        """Everything in Prometheus' text format; without a database, all but the statements."""
-        for state, count in pool.items():
+    def note_pool(self, stats: dict[str, int]) -> None:
+        for state, count in stats.items():
             self._pool.labels(state).set(count)
-        parts = [generate_latest(self._registry)]
+
+    def text(self, database: Database | None) -> bytes:
+        """Everything in Prometheus' text format; without a database, all but the statements."""
+        registry = self._registry
+        if self._folder:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
+        parts = [generate_latest(registry)]
         statements = _slowest_statements(database) if database else []
         if statements:
             registry = CollectorRegistry()

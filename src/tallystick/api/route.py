@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial, wraps
+from functools import partial
 from inspect import signature
 from random import getrandbits
 from typing import Any
@@ -21,8 +21,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from tallystick.api.admission import Admitted, Rate
+from tallystick.api.arguments import Arguments
 from tallystick.api.problems import problem, problem_of
-from tallystick.api.service import Identity, Rate, Service
+from tallystick.api.service import Service
 from tallystick.errors import TallystickError
 
 REQUEST_TIMEOUT_S = 60.0
@@ -47,16 +49,13 @@ log = structlog.get_logger("tallystick.api")
 class ApiRoute(APIRoute):
     """A route whose every answer is one of ours, errors included.
 
-    The endpoints are plain functions, and each runs in a thread of the server's own: FastAPI's way there costs as much
-    as all else that it does for a request.
+    An endpoint that asks who its caller is waits for the database, and runs in a thread of the server's own.
     """
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
-        super().__init__(path, _in_a_thread(endpoint), **settings)
 
     def get_route_handler(self) -> Handler:
         """The handler with everything around it."""
-        answer = super().get_route_handler()
+        has_caller = "caller" in signature(self.endpoint).parameters
+        answer = _in_a_thread(self.endpoint) if has_caller else super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             started_at = time.perf_counter()
@@ -67,16 +66,15 @@ class ApiRoute(APIRoute):
         return handle
 
 
-def _in_a_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    if "caller" not in signature(endpoint).parameters:
-        return endpoint  # health, which asks nobody who he is
+def _in_a_thread(endpoint: Callable[..., Response]) -> Handler:
+    wanted = Arguments(endpoint)
 
-    @wraps(endpoint)
-    async def run(**arguments: Any) -> Any:
-        service: Service = arguments["caller"].service
+    async def answer(request: Request) -> Response:
+        arguments = await wanted.read(request)
+        service: Service = request.app.state.tallystick
         return await asyncio.get_running_loop().run_in_executor(service.threads, partial(endpoint, **arguments))
 
-    return run
+    return answer
 
 
 def request_id_of(request: Request) -> str:
@@ -87,23 +85,24 @@ def request_id_of(request: Request) -> str:
 
 def finished(response: Response, request: Request, *, route: str, request_id: str, started_at: float) -> Response:
     """An answer with the headers that all have, told to the log and the metrics."""
-    identity: Identity | None = getattr(request.state, "tallystick_identity", None)
+    admitted: Admitted | None = getattr(request.state, "tallystick_admitted", None)
     response.raw_headers.append((b"x-request-id", request_id.encode()))
     response.raw_headers.extend(SECURITY_HEADERS)
-    if identity is not None:
-        response.raw_headers.extend(_rate_headers(identity.rate))
+    if admitted is not None:
+        response.raw_headers.extend(_rate_headers(admitted.rate))
     seconds = time.perf_counter() - started_at
     method = request.method if request.method in KNOWN_METHODS else "other"
     service: Service | None = getattr(request.app.state, "tallystick", None)
     if service is not None:
         service.metrics.count_request(method=method, route=route, status=response.status_code, seconds=seconds)
+        service.metrics.note_pool(service.pool.stats())
     log.info(
         "request",
         method=method,
         route=route,
         status=response.status_code,
         duration_ms=round(seconds * 1000, 2),
-        caller=identity.name if identity else None,
+        caller=admitted.identity.name if admitted else None,
         request_id=request_id,
     )
     return response

@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
+from tallystick.api.admission import Admission, Admissions, Counted, Identity
 from tallystick.api.metrics import Metrics
 from tallystick.api.tokens import Tokens
 from tallystick.config import ServerSettings
 from tallystick.db import Database
-from tallystick.errors import Forbidden, InvalidRequest, RateLimited, Unauthorized
+from tallystick.errors import Forbidden, InvalidRequest, Unauthorized
 from tallystick.keys import SCOPES, digest_of, is_key
 from tallystick.ledger import Ledger
 from tallystick.pool import Pool
@@ -21,60 +23,18 @@ from tallystick.road import SERVICE, Caller
 STATEMENT_TIMEOUT = "30s"
 
 
-class Rate(NamedTuple):
-    """How many requests a caller may make in this minute, how many are left, and in how many seconds it ends."""
-
-    limit: int
-    remaining: int
-    reset_s: int
-
-
-class Identity(NamedTuple):
-    """Who makes a request, and what with: `user_id` None is a service key, which acts for the user that it names."""
-
-    name: str
-    user_id: str | None
-    scopes: frozenset[str]
-    is_admitted: bool
-    rate: Rate
-
-    def check_admitted(self) -> None:
-        """Raise RateLimited where this minute has had as many requests as it may."""
-        if not self.is_admitted:
-            raise RateLimited(
-                f"more than {self.rate.limit} requests in this minute",
-                hint=f"Wait {self.rate.reset_s} s, and send events in batches.",
-                constraint="requests_per_minute",
-                retry_after_s=self.rate.reset_s,
-            )
-
-
-class _Admission(NamedTuple):
-    is_admitted: bool
-    request_limit: int
-    remaining: int
-    reset_s: int
-
-
-class _KeyAdmission(NamedTuple):
-    key_id: str
-    user_id: str | None
-    scopes: list[str]
-    is_admitted: bool
-    request_limit: int
-    remaining: int
-    reset_s: int
-
-
 class Service:
     """One server's resources; safe for use by many threads."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.metrics_folder)
         self.pool = Pool(settings.database_url, size=settings.pool_size)
         # as many as there are connections, so that nobody waits for one while holding a thread
         self.threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
+        self.admissions = Admissions(
+            self._ask, digest_of=partial(digest_of, secret=settings.key_secret), threads=self.threads
+        )
         self._tokens = (
             Tokens(supabase_url=settings.supabase_url, jwt_secret=settings.jwt_secret)
             if settings.supabase_url
@@ -87,20 +47,6 @@ class Service:
     def close(self) -> None:
         self.threads.shutdown()
         self.pool.close()
-
-    def identify(self, token: str) -> Identity:
-        """Who holds a key or a token, with one request counted against the limit; raises Unauthorized.
-
-        A token is verified before a connection is taken, because its signing key may have to be fetched first.
-        """
-        if is_key(token):
-            with self.pool.database(SERVICE) as database:
-                return self._identify_key(database, token)
-        if not token or token.startswith("tly_") or self._tokens is None:
-            raise _no_key()
-        user_id = self._tokens.user_of(token)
-        with self.pool.database(SERVICE) as database:
-            return self._identify_user(database, user_id)
 
     @contextmanager
     def ledger(
@@ -131,27 +77,42 @@ class Service:
         with self.pool.database(caller) as database:
             yield Ledger(database, user_id=user_id or identity.user_id, attempts=1)
 
-    def _identify_user(self, database: Database, user_id: str) -> Identity:
-        (counted,) = database.ask(
-            _Admission,
-            "select is_admitted, request_limit, remaining, reset_s from tallystick.admit_caller(%s, %s)",
-            [f"user:{user_id}", self.settings.requests_per_minute],
-        )
-        rate = Rate(counted.request_limit, counted.remaining, counted.reset_s)
-        return Identity(f"user:{user_id}", user_id, frozenset(SCOPES), counted.is_admitted, rate)
+    def _ask(self, token: str, requests: int) -> Admission:
+        """Who holds a key or a token, with so many requests counted against the limit; raises Unauthorized.
 
-    def _identify_key(self, database: Database, key: str) -> Identity:
+        A token is verified before a connection is taken, because its signing key may have to be fetched first.
+        """
+        if is_key(token):
+            with self.pool.database(SERVICE) as database:
+                return self._admit_key(database, token, requests)
+        if not token or token.startswith("tly_") or self._tokens is None:
+            raise _no_key()
+        user_id = self._tokens.user_of(token)
+        with self.pool.database(SERVICE) as database:
+            return self._admit_user(database, user_id, requests)
+
+    def _admit_user(self, database: Database, user_id: str, requests: int) -> Admission:
+        (counted,) = database.ask(
+            Counted,
+            "select admitted, request_limit, remaining, reset_s from tallystick.admit_user(%s, %s, %s)",
+            [user_id, self.settings.requests_per_minute, requests],
+        )
+        return Admission(Identity(f"user:{user_id}", user_id, frozenset(SCOPES)), counted)
+
+    def _admit_key(self, database: Database, key: str, requests: int) -> Admission:
         found = database.ask(
-            _KeyAdmission,
-            "select key_id, user_id, scopes, is_admitted, request_limit, remaining, reset_s "
-            "from tallystick.admit_request(%s, %s)",
-            [digest_of(key, secret=self.settings.key_secret), self.settings.requests_per_minute],
+            _known_key,
+            "select key_id, user_id, scopes, admitted, request_limit, remaining, reset_s "
+            "from tallystick.admit_key(%s, %s, %s)",
+            [digest_of(key, secret=self.settings.key_secret), self.settings.requests_per_minute, requests],
         )
         if not found:
             raise _no_key()
-        (known,) = found
-        rate = Rate(known.request_limit, known.remaining, known.reset_s)
-        return Identity(f"key:{known.key_id}", known.user_id, frozenset(known.scopes), known.is_admitted, rate)
+        return found[0]
+
+
+def _known_key(key_id: str, user_id: str | None, scopes: list[str], *counted: Any) -> Admission:
+    return Admission(Identity(f"key:{key_id}", user_id, frozenset(scopes)), Counted(*counted))
 
 
 def _no_key() -> Unauthorized:

@@ -6,9 +6,9 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
-from fastapi import Depends, Query, Response
+from fastapi import Query, Response
 
-from tallystick.api.body import read_body
+from tallystick.api.body import Body
 from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
@@ -28,7 +28,6 @@ from tallystick.api.schemas import (
 from tallystick.api.writes import body_of, read_members
 from tallystick.reports import plain_row
 
-Body = Annotated[bytes, Depends(read_body)]
 Whose = Annotated[UserQuery, Query()]
 
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import Depends, Query, Response
+from fastapi import Query, Response
 
-from tallystick.api.body import read_body
+from tallystick.api.body import Body
 from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
@@ -27,7 +27,6 @@ MAX_EVENTS = 10_000
 # commas, quotes and brackets of a batch that is told apart by them alone, at a microsecond each
 MAX_SIGNS = 2_000_000
 
-Body = Annotated[bytes, Depends(read_body)]
 Whose = Annotated[UserQuery, Query()]
 
 

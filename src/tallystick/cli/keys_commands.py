@@ -117,7 +117,7 @@ def list_(common: CommonOptions) -> None:
 @common_options
 @click.pass_obj
 def revoke(common: CommonOptions, key: str) -> None:
-    """End a key, named as `tally keys list` shows it; the next request with it is refused."""
+    """End a key, named as `tally keys list` shows it; a server refuses it within a second."""
     with open_books(common) as books:
         books.ledger.revoke_api_key(key)
     write_lines([f"Revoked {label(key)}."], terminal=look_at_output())

@@ -20,6 +20,8 @@ from tallystick.errors import ConfigError, LedgerError
 from tallystick.schema import check_installed, install_or_migrate, installed_migrations
 
 DEFAULT_PORT = 8377
+MAX_WORKERS = 64
+BACKLOG = 1024
 
 _SERVER_OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
@@ -27,18 +29,26 @@ _SERVER_OPTIONS = (
         "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one."
     ),
 )
+_WORKERS_OPTION = click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    default=1,
+    show_default=True,
+    help="Processes that answer; one for each core that they may have.",
+)
 
 
 @click.command()
 @_SERVER_OPTIONS[0]
 @_SERVER_OPTIONS[1]
+@_WORKERS_OPTION
 @common_options
 @click.pass_obj
-def serve(common: CommonOptions, host: str, port: int) -> None:
+def serve(common: CommonOptions, host: str, port: int, workers: int) -> None:
     """Serve the HTTP API on the ledger. `tally keys create` makes a key for it."""
     settings = load_settings(database_url=common.database_url)
     with _served_database(settings) as url:
-        _run_server(url, settings, host=host, port=port)
+        _run_server(url, settings, host=host, port=port, workers=workers)
 
 
 @click.command()
@@ -81,25 +91,13 @@ def _watch_statements(url: str) -> None:
             return  # a Postgres without that module, such as one of a distribution, serves all the same
 
 
-def _run_server(url: str, settings: Settings, *, host: str, port: int) -> None:
-    # FastAPI and what it brings take 0.5 s to import, and no other command needs them
-    import uvicorn
-
-    from tallystick.api import create_app
-    from tallystick.api.logs import log_requests
+def _run_server(url: str, settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
+    # uvicorn and FastAPI take 0.5 s to import, and no other command needs them
+    from tallystick.api.processes import run_server
 
     server_settings = load_server_settings(settings=settings, database_url=url)
-    listener = _listen(host, port)
-    log_requests()
-    config = uvicorn.Config(
-        create_app(server_settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=10,
-    )
-    address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+    listeners = _listen(host, port, count=workers)
+    address = f"http://{host if ':' not in host else f'[{host}]'}:{listeners[0].getsockname()[1]}"
     write_lines(
         [f"Serving {address}/api/token-usage (Ctrl-C stops).", "A key for it: tally keys create --name NAME"],
         terminal=look_at_output(),
@@ -108,7 +106,7 @@ def _run_server(url: str, settings: Settings, *, host: str, port: int) -> None:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        run_server(server_settings, listeners)
     except SystemExit:
         return
 
@@ -117,10 +115,19 @@ def _leave(_: int, __: object) -> None:
     raise SystemExit(0)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, count: int) -> list[socket.socket]:
+    """Listeners on one port, over which the system spreads the connections."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024)
+        first = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        if count == 1:
+            return [first]
+        # a port that is shared can be shared with another server too, so it must have been free first
+        port = first.getsockname()[1]
+        first.close()
+        return [
+            socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=True) for _ in range(count)
+        ]
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address to it
         raise ConfigError(

@@ -4711,21 +4711,24 @@ comment on function public.revoke_api_key(text) is
 revoke all on function public.revoke_api_key(text) from public, anon, authenticated;
 grant execute on function public.revoke_api_key(text) to service_role;
 
--- Admission. Each of the two functions below is called once per HTTP request, by the server alone, so they have no
--- entry in public. They want a transaction of their own: until its end the caller's other requests wait for the window.
+-- Admission. The server alone calls the two functions below, for one HTTP request or, where a caller is busy, for some
+-- ahead of them, so they have no entry in public. They want a transaction of their own: until its end a caller's other
+-- requests wait for the window.
 
 create type tallystick.admission as (
-  is_admitted boolean,
+  admitted integer,
   request_limit integer,
   remaining integer,
-  reset_s integer
+  reset_s double precision
 );
 comment on type tallystick.admission is
-  'Whether a request was let through, the limit per minute, what is left of it, and seconds until the next minute.';
+  'How many requests were let through, the limit per minute, what is left of it, and seconds until the next minute.';
 
 -- One upsert: requests that come at once take turns on the row, and where the minute is full it changes nothing and
--- answers nothing. The minutes are the clock's, so a caller may use up one at its end and the next at its start.
-create function tallystick.count_request(p_caller text, p_limit integer)
+-- answers nothing. Several requests at once are at most a hundredth of the limit, for those that are let through and
+-- never come keep others out; towards the end of a limit they are let through one by one. The minutes are the clock's,
+-- so a caller may use up one at its end and the next at its start.
+create function tallystick.count_requests(p_caller text, p_limit integer, p_requests integer)
 returns tallystick.admission
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4733,20 +4736,28 @@ as $$
 declare
   v_now timestamptz := tallystick.current_time();
   v_window_start timestamptz := date_bin('1 minute', v_now, 'epoch');
+  v_requests integer;
   v_count integer;
 begin
   if p_limit is null or p_limit < 1 then
     raise exception using errcode = 'PT400', constraint = 'limit_is_positive',
       message = 'a limit is one request per minute or more', hint = 'Pass how many requests a minute may have.';
   end if;
-  insert into tallystick.request_windows as w (window_start, caller, request_count)
-  values (v_window_start, p_caller, 1)
-  on conflict (window_start, caller) do update set request_count = w.request_count + 1
-  where w.request_count < p_limit
-  returning w.request_count into v_count;
+  if p_requests is null or p_requests < 1 then
+    raise exception using errcode = 'PT400', constraint = 'requests_are_positive',
+      message = 'a caller asks for one request or more', hint = 'Pass how many requests to let through.';
+  end if;
+  foreach v_requests in array array[least(p_requests, greatest(p_limit / 100, 1)), 1] loop
+    insert into tallystick.request_windows as w (window_start, caller, request_count)
+    values (v_window_start, p_caller, v_requests)
+    on conflict (window_start, caller) do update set request_count = w.request_count + v_requests
+    where w.request_count + v_requests <= p_limit
+    returning w.request_count into v_count;
+    exit when v_count is not null;
+  end loop;
   -- Whoever opens a window sweeps a hundred old ones, so the sweep keeps ahead of what is left to sweep; locked ones
   -- are somebody else's sweep.
-  if v_count = 1 then
+  if v_count = v_requests then
     delete from tallystick.request_windows as w
     using (
       select o.window_start, o.caller from tallystick.request_windows as o
@@ -4756,19 +4767,21 @@ begin
     where w.window_start = old.window_start and w.caller = old.caller;
   end if;
   return row(
-    v_count is not null, p_limit, coalesce(p_limit - v_count, 0),
-    ceil(extract(epoch from v_window_start + interval '1 minute' - v_now))::integer
+    case when v_count is null then 0 else v_requests end,
+    p_limit,
+    coalesce(p_limit - v_count, 0),
+    extract(epoch from v_window_start + interval '1 minute' - v_now)::double precision
   )::tallystick.admission;
 end
 $$;
-comment on function tallystick.count_request(text, integer) is
-  'Counts one request in the minute that runs, unless that has as many as its limit.';
-revoke all on function tallystick.count_request(text, integer) from public, anon, authenticated;
+comment on function tallystick.count_requests(text, integer, integer) is
+  'Counts requests in the minute that runs: as many as are asked for, or one, or none where it has had its limit.';
+revoke all on function tallystick.count_requests(text, integer, integer) from public, anon, authenticated;
 
-create function tallystick.admit_request(p_digest text, p_default_limit integer)
+create function tallystick.admit_key(p_digest text, p_default_limit integer, p_requests integer default 1)
 returns table (
-  key_id uuid, user_id uuid, scopes text[], is_admitted boolean, request_limit integer, remaining integer,
-  reset_s integer
+  key_id uuid, user_id uuid, scopes text[], admitted integer, request_limit integer, remaining integer,
+  reset_s double precision
 )
 language plpgsql
 security definer
@@ -4793,20 +4806,20 @@ begin
     update tallystick.api_keys as k set last_used_at = v_now
     where k.key_id = v_key.key_id and coalesce(k.last_used_at, '-infinity') <= v_now - interval '1 minute';
   end if;
-  v_admission := tallystick.count_request(
-    'key:' || v_key.key_id, coalesce(v_key.requests_per_minute, p_default_limit)
+  v_admission := tallystick.count_requests(
+    'key:' || v_key.key_id, coalesce(v_key.requests_per_minute, p_default_limit), p_requests
   );
   return query
-  select v_key.key_id, v_key.user_id, v_key.scopes, v_admission.is_admitted, v_admission.request_limit,
+  select v_key.key_id, v_key.user_id, v_key.scopes, v_admission.admitted, v_admission.request_limit,
     v_admission.remaining, v_admission.reset_s;
 end
 $$;
-comment on function tallystick.admit_request(text, integer) is
-  'The key with this digest, with one request counted against its limit; no row where no such key is in force.';
-revoke all on function tallystick.admit_request(text, integer) from public, anon, authenticated;
-grant execute on function tallystick.admit_request(text, integer) to service_role;
+comment on function tallystick.admit_key(text, integer, integer) is
+  'The key with this digest, with requests counted against its limit; no row where no such key is in force.';
+revoke all on function tallystick.admit_key(text, integer, integer) from public, anon, authenticated;
+grant execute on function tallystick.admit_key(text, integer, integer) to service_role;
 
-create function tallystick.admit_caller(p_caller text, p_limit integer)
+create function tallystick.admit_user(p_user_id uuid, p_limit integer, p_requests integer default 1)
 returns tallystick.admission
 language plpgsql
 security definer
@@ -4815,17 +4828,17 @@ set plan_cache_mode = force_generic_plan
 as $$
 begin
   perform tallystick.check_service_caller();
-  if p_caller is null or length(p_caller) not between 1 and 100 then
-    raise exception using errcode = 'PT400', constraint = 'caller_is_1_to_100',
-      message = 'a caller is named by 1 to 100 characters', hint = 'Pass user:<uuid>.';
+  if p_user_id is null then
+    raise exception using errcode = 'PT400', constraint = 'user_is_given',
+      message = 'nobody is named', hint = 'Pass the id of the user who is signed in.';
   end if;
-  return tallystick.count_request(p_caller, p_limit);
+  return tallystick.count_requests('user:' || p_user_id, p_limit, p_requests);
 end
 $$;
-comment on function tallystick.admit_caller(text, integer) is
-  'Counts one request of somebody without a key, user:<uuid>, against a limit.';
-revoke all on function tallystick.admit_caller(text, integer) from public, anon, authenticated;
-grant execute on function tallystick.admit_caller(text, integer) to service_role;
+comment on function tallystick.admit_user(uuid, integer, integer) is
+  'Counts requests of a user who is signed in, without a key, against a limit.';
+revoke all on function tallystick.admit_user(uuid, integer, integer) from public, anon, authenticated;
+grant execute on function tallystick.admit_user(uuid, integer, integer) to service_role;
 -- Who may do what. anon: nothing. authenticated: read own rows, call the functions of `public` and through them their
 -- bodies, which check the caller themselves. service_role: read everything, call everything. Nobody: write a table.
 -- Every grant is spelled out, because hosted Supabase grants nothing by itself any more.
