@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from tallystick.catalog import claude_code_roots
 from tallystick.collector.discover import discover
 from tallystick.collector.parse import parse_files
 from tallystick.sources.claude_code import Parsed
@@ -39,7 +40,7 @@ def main() -> None:
     """Parse as an import does, join what its processes found, and print the sums as JSON."""
     # nothing made here forms a cycle
     gc.disable()
-    found = discover([Path(sys.argv[1])])
+    found = discover(claude_code_roots([Path(sys.argv[1])]))
     parsed = parse_files(found.files, summarize=summarize, device="bench")
     problems = [*found.problems, *parsed.problems]
     if problems:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tallystick.catalog import CATALOG, Root, claude_code_roots, expand
 from tallystick.errors import ConfigError
 from tallystick.private_files import locked, make_folder, write_private
 from tallystick.redaction import redacted_url
@@ -45,7 +46,13 @@ class Settings(NamedTuple):
     checkpoint_file: Path
     embedded_dir: Path
     claude_config_dirs: tuple[Path, ...]
+    agent_roots: tuple[Root, ...]
     token_tracking_enabled: bool
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """Every folder in which transcripts are looked for."""
+        return (*claude_code_roots(self.claude_config_dirs), *self.agent_roots)
 
     @property
     def redacted_url(self) -> str | None:
@@ -62,7 +69,10 @@ class Settings(NamedTuple):
 
 
 class ServerSettings(NamedTuple):
-    """What the HTTP API needs to know; `supabase_url` '' means that it knows no users' tokens."""
+    """What the HTTP API needs to know; `supabase_url` '' means that it knows no users' tokens.
+
+    `pool_size` is each process's. `metrics_folder` is where several processes keep their figures together, '' for one.
+    """
 
     database_url: str
     key_secret: str
@@ -111,6 +121,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
         checkpoint_file=state_dir / "checkpoints.sqlite3",
         embedded_dir=data_dir / "postgres",
         claude_config_dirs=_claude_config_dirs(env, home=home, written=written.claude_config_dirs),
+        agent_roots=_agent_roots(env, home=home),
         token_tracking_enabled=_is_true(env.get("TOKEN_TRACKING_ENABLED", "true"), origin="TOKEN_TRACKING_ENABLED"),
     )
 
@@ -288,6 +299,17 @@ def _claude_config_dirs(env: Mapping[str, str], *, home: Path | None, written: t
         return ()
     xdg = env.get("XDG_CONFIG_HOME", "")
     return tuple(dict.fromkeys((home / ".claude", (Path(xdg) if xdg.startswith("/") else home / ".config") / "claude")))
+
+
+def _agent_roots(env: Mapping[str, str], *, home: Path | None) -> tuple[Root, ...]:
+    """Where every other agent keeps its files, each folder once for a layout."""
+    roots = [
+        Root(Path(path), layout)
+        for layout in CATALOG
+        for root in layout.roots
+        if (path := expand(root, variables=env, home=str(home or "")))
+    ]
+    return tuple(dict.fromkeys(roots))
 
 
 def _without_projects(folder: Path) -> Path:

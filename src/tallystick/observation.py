@@ -53,3 +53,27 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
     flags: tuple[str, ...] = ()
     position: str = ""
     reject_reason: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """The running totals of a session whose single calls nobody knows: session_data of upsert_token_usage.
+
+    The ledger books what they grew by since the last ones of the same session, on the day that is `usage_date` or
+    today. `position` names the record that they were read from.
+    """
+
+    session_id: str
+    source: str
+    model_used: str = ""
+    session_started_at: str = ""
+    usage_date: str = ""
+    project: str = ""
+    device: str = ""
+    agent_version: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    thinking_tokens: int = 0
+    message_count: int = 0
+    estimated_cost_usd: Decimal | None = None

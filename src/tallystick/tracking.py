@@ -17,8 +17,8 @@ from tallystick.errors import ConfigError
 from tallystick.observation import Observation
 from tallystick.sources.api_answers import StreamParts, read_answer
 from tallystick.sources.api_calls import ApiCall
-from tallystick.sources.claude_code_calls import utc_time
 from tallystick.sources.json_lines import storable_text
+from tallystick.sources.times import utc_time
 from tallystick.tracked_streams import StreamWatch, TrackedAsyncStream, TrackedStream
 
 MAX_WAITING: Final = 10_000

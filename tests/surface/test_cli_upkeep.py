@@ -195,7 +195,7 @@ def test_the_first_run_reports_the_transcripts_it_finds(fresh: Tally, truth: Any
 def test_the_first_run_without_transcripts_shows_a_sample_and_leaves_nothing_behind(fresh: Tally) -> None:
     before = set(Path(tempfile.gettempdir()).glob("tallystick-sample-*"))
     lines = fresh.lines("first-run")
-    assert lines[0].startswith("No Claude Code transcripts")
+    assert lines[0].startswith("No transcripts of coding agents")
     assert f"  {fresh.claude / 'projects'} (not there)" in lines
     assert any("invented sample" in line for line in lines)
     assert any(line.startswith("Total ") for line in lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.catalog import claude_code_roots
 from tallystick.collector.discover import discover, discover_paths
 from tallystick.errors import ConfigError
 from tests.unit.nobody import as_nobody
@@ -20,7 +21,7 @@ def make_transcript(path: Path, text: str = "{}\n") -> Path:
 
 
 def found(*config_dirs: Path) -> list[str]:
-    return sorted(file.path for file in discover(config_dirs).files)
+    return sorted(file.path for file in discover(claude_code_roots(config_dirs)).files)
 
 
 def test_every_transcript_below_projects_is_found(tmp_path: Path) -> None:
@@ -35,9 +36,9 @@ def test_every_transcript_below_projects_is_found(tmp_path: Path) -> None:
 
 def test_a_file_is_described_as_it_stands(tmp_path: Path) -> None:
     path = make_transcript(tmp_path / "projects" / "-a" / "one.jsonl", "12345")
-    (file,) = discover([tmp_path]).files
+    (file,) = discover(claude_code_roots([tmp_path])).files
     status = path.stat()
-    assert file[1:] == (status.st_dev, status.st_ino, 5, status.st_mtime_ns)
+    assert file[1:5] == (status.st_dev, status.st_ino, 5, status.st_mtime_ns)
 
 
 def test_a_root_may_itself_be_the_projects_folder(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_root_may_itself_be_the_projects_folder(tmp_path: Path) -> None:
 
 
 def test_a_root_that_does_not_exist_is_no_problem(tmp_path: Path) -> None:
-    assert discover([tmp_path / "nowhere"]) == ([], [])
+    assert discover(claude_code_roots([tmp_path / "nowhere"])) == ([], [])
 
 
 def test_two_roots_that_are_the_same_give_each_file_once(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_dangling_link_is_reported_and_the_rest_is_found(tmp_path: Path) -> No
     path = make_transcript(tmp_path / "projects" / "one.jsonl")
     link = tmp_path / "projects" / "gone.jsonl"
     link.symlink_to(tmp_path / "nowhere")
-    discovery = discover([tmp_path])
+    discovery = discover(claude_code_roots([tmp_path]))
     assert [file.path for file in discovery.files] == [str(path)]
     assert discovery.problems == [(str(link), "No such file or directory")]
 
@@ -106,7 +107,7 @@ def test_a_folder_that_may_not_be_listed_is_reported_and_the_rest_is_found(publi
     closed = make_transcript(public_folder / "projects" / "-b" / "two.jsonl").parent
     closed.chmod(0)
     with as_nobody():
-        discovery = discover([public_folder])
+        discovery = discover(claude_code_roots([public_folder]))
     assert [file.path for file in discovery.files] == [str(path)]
     assert discovery.problems == [(str(closed), "Permission denied")]
 
@@ -115,7 +116,7 @@ def test_a_root_that_may_not_be_entered_is_reported(public_folder: Path) -> None
     closed = make_transcript(public_folder / "claude" / "projects" / "-a" / "one.jsonl").parents[2]
     closed.chmod(0)
     with as_nobody():
-        discovery = discover([closed])
+        discovery = discover(claude_code_roots([closed]))
     assert discovery == ([], [(str(closed / "projects"), "Permission denied")])
 
 
@@ -133,7 +134,7 @@ def test_a_folder_that_vanishes_while_the_others_are_listed_is_reported(tmp_path
                     folder.rmdir()
 
     sys.addaudithook(vanish)
-    discovery = discover([tmp_path])
+    discovery = discover(claude_code_roots([tmp_path]))
     assert [Path(file.path).parent for file in discovery.files] == listed
     gone = sorted(str(folder) for folder in folders if folder not in listed)
     assert sorted(discovery.problems) == [(folder, "No such file or directory") for folder in gone]
@@ -162,18 +163,6 @@ def test_a_path_that_is_neither_file_nor_folder_is_one_clear_error(tmp_path: Pat
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="neither file nor folder"):
         discover_paths([tmp_path / "pipe"])
-
-
-@pytest.mark.parametrize(
-    ("place", "below"),
-    [
-        ("home/.claude/projects/-a/one.jsonl", "-a/one.jsonl"),
-        ("projects/x/.claude/projects/-a/one/subagents/agent-1.jsonl", "-a/one/subagents/agent-1.jsonl"),
-    ],
-)
-def test_a_file_is_told_from_the_last_projects_folder(tmp_path: Path, place: str, below: str) -> None:
-    (file,) = discover_paths([make_transcript(tmp_path / place)]).files
-    assert file.path_below_projects == below
 
 
 def test_a_name_that_is_not_utf_8_is_found(tmp_path: Path) -> None:

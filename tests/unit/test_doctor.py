@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tallystick.catalog import claude_code_roots
 from tallystick.cli.doctor import double_lines, transcript_lines
 from tallystick.collector.discover import discover
 from tallystick.config import Settings, load_settings
@@ -28,7 +29,7 @@ def test_a_file_that_may_not_be_read_is_named(public_folder: Path) -> None:
     two.chmod(0)
     settings = settings_of(public_folder)
     with as_nobody():
-        lines = transcript_lines(settings, discover([public_folder]))
+        lines = transcript_lines(settings, discover(claude_code_roots([public_folder])))
     assert lines == [f"{one.parent}: 2 files, 6 B", f"{two}: Permission denied"]
 
 
@@ -38,12 +39,14 @@ def test_a_folder_that_may_not_be_entered_is_named_and_not_called_absent(public_
     settings = settings_of(closed)
     closed.chmod(0)
     with as_nobody():
-        lines = transcript_lines(settings, discover([closed]))
+        lines = transcript_lines(settings, discover(claude_code_roots([closed])))
     assert lines == [f"{closed / 'projects'}: Permission denied"]
 
 
 def test_a_folder_that_does_not_exist_is_not_there(tmp_path: Path) -> None:
-    assert transcript_lines(settings_of(tmp_path), discover([tmp_path])) == [f"{tmp_path / 'projects'}: not there"]
+    assert transcript_lines(settings_of(tmp_path), discover(claude_code_roots([tmp_path]))) == [
+        f"{tmp_path / 'projects'}: not there"
+    ]
 
 
 def test_the_first_ten_of_many_sessions_that_are_counted_twice_are_named() -> None:

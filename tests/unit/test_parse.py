@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tallystick.catalog import claude_code_roots
 from tallystick.collector.discover import discover
 from tallystick.collector.parse import parse_files
 from tallystick.sources.claude_code import Parsed
@@ -25,7 +26,7 @@ def output_by_key(parsed: Iterable[Parsed]) -> bytes:
 @pytest.mark.parametrize("workers", [1, 2, 9])
 def test_what_the_processes_found_together_is_everything(tmp_path: Path, workers: int) -> None:
     truth = make_home(tmp_path, files=4, calls_per_file=30)
-    files = discover([tmp_path]).files
+    files = discover(claude_code_roots([tmp_path])).files
     answer = parse_files(files, summarize=output_by_key, device="here", workers=workers)
     assert len(answer.summaries) == min(workers, len(files))
     together: dict[str, int] = {}
@@ -37,7 +38,7 @@ def test_what_the_processes_found_together_is_everything(tmp_path: Path, workers
 
 def test_a_file_that_is_gone_is_a_problem_and_the_rest_is_parsed(tmp_path: Path) -> None:
     make_home(tmp_path, files=2, calls_per_file=10)
-    files = discover([tmp_path]).files
+    files = discover(claude_code_roots([tmp_path])).files
     Path(files[0].path).unlink()
     answer = parse_files(files, summarize=output_by_key, device="here")
     assert answer.problems == [(files[0].path, "No such file or directory")]

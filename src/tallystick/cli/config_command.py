@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import click
 
+from tallystick.catalog import Root
 from tallystick.cli.cells import wrapped
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.render import Column, Kind, Line, render_table
@@ -37,6 +38,7 @@ ORIGINS: dict[str, Origin] = {
     "checkpoint_file": Origin(),
     "embedded_dir": Origin(),
     "claude_config_dirs": Origin(("CLAUDE_CONFIG_DIR",), "claude_config_dirs"),
+    "agent_roots": Origin(),
     "token_tracking_enabled": Origin(("TOKEN_TRACKING_ENABLED",)),
 }
 # they count where nothing names a ledger outright, and together only
@@ -75,7 +77,8 @@ def shown_settings(settings: Settings) -> list[tuple[str, str]]:
     shown: list[tuple[str, str]] = []
     for name, value in zip(settings._fields, settings.shown(), strict=True):
         if isinstance(value, tuple):
-            shown += [(name, str(part)) for part in value] or [(name, "(none)")]
+            parts = dict.fromkeys(str(part.path if isinstance(part, Root) else part) for part in value)
+            shown += [(name, part) for part in parts] or [(name, "(none)")]
         elif isinstance(value, bool):
             shown.append((name, str(value).lower()))
         else:

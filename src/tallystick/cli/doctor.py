@@ -1,7 +1,7 @@
 """`tally doctor`: where things are, what was found, what was not counted and why, and what the agent itself says."""
 
 # pathlib raises where a folder above is closed to us
-# ruff: noqa: PTH112, PTH118
+# ruff: noqa: PTH112
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from decimal import Decimal
 
 import click
 
+from tallystick.catalog import CLAUDE_CODE
 from tallystick.cli.books import Books, open_books
 from tallystick.cli.cells import byte_size, dollars, grouped, label, plural, short_ids, wrapped
 from tallystick.cli.import_new import take_in_what_is_new
 from tallystick.cli.options import CommonOptions, common_options
-from tallystick.cli.reconcile import Reconciled, line_counts_of, reconcile
+from tallystick.cli.reconcile import Reconciled, reconcile, unknown_lines
 from tallystick.cli.render import Column, Kind, Line, render_table
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.collector.discover import Discovery, discover
@@ -25,7 +26,6 @@ from tallystick.config import Settings
 from tallystick.embedded import EmbeddedServer
 from tallystick.model import DoubleSessionRow, RejectRow, UsageFilter, UsageRow
 from tallystick.redaction import redacted_url
-from tallystick.sources.claude_code import KNOWN_LINE_TYPES
 from tallystick.totals import add_up
 
 MOST_LISTED = 10
@@ -44,16 +44,16 @@ def doctor(common: CommonOptions, no_import: bool) -> None:
     """
     with open_books(common) as opened:
         books = opened if no_import else take_in_what_is_new(opened, common)
-        found = discover(books.settings.claude_config_dirs)
+        found = discover(books.settings.roots)
         terminal = look_at_output()
         _section("Transcripts", transcript_lines(books.settings, found), terminal)
         days = books.ledger.usage_daily(UsageFilter())
         _section("Ledger", [*_place_lines(books), *ledger_lines(books, days)], terminal)
         models = books.ledger.usage_models(UsageFilter())
-        _section("Not counted", rejected_lines(books.ledger.rejects(), line_counts_of(books)), terminal)
+        _section("Not counted", rejected_lines(books.ledger.rejects(), unknown_lines(books)), terminal)
         _section("Unpriced models", unpriced_lines(models), terminal)
         _section("Counted twice", double_lines(books.ledger.double_sessions()), terminal)
-        compared = reconcile(books, found.files)
+        compared = reconcile(books, [file for file in found.files if file.layout == CLAUDE_CODE])
         _section("What Claude Code says beside the ledger", gap_lines(compared, terminal, common.verbose), terminal)
 
 
@@ -63,15 +63,17 @@ def _section(title: str, lines: Sequence[str], terminal: Terminal) -> None:
 
 
 def transcript_lines(settings: Settings, found: Discovery) -> list[str]:
-    """Each place and what lies in it, and what of it cannot be read."""
+    """Each place and what lies in it, and what of it cannot be read; of other agents only places that there are."""
     lines = []
-    for folder in settings.claude_config_dirs:
-        root = os.path.join(folder, "projects")
-        files = [file for file in found.files if file.path.startswith(f"{os.path.realpath(root)}/")]
+    for path, layout in settings.roots:
+        root = str(path)
+        files = [
+            file for file in found.files if file.layout == layout and file.path.startswith(f"{os.path.realpath(root)}/")
+        ]
         if os.path.isdir(root):
             size = sum(file.size for file in files)
             lines.append(f"{root}: {plural(len(files), 'file')}, {byte_size(size)}")
-        elif all(problem.path != root for problem in found.problems):
+        elif layout == CLAUDE_CODE and all(problem.path != root for problem in found.problems):
             lines.append(f"{root}: not there")
     lines += [f"{problem.path}: {problem.reason}" for problem in found.problems]
     closed = [file.path for file in found.files if not os.access(file.path, os.R_OK)]
@@ -99,13 +101,12 @@ def ledger_lines(books: Books, days: Sequence[UsageRow]) -> list[str]:
     return [*lines, f"{plural(calls, 'call')} on {span}, {dollars(totals.cost_usd)}"]
 
 
-def rejected_lines(rejects: Sequence[RejectRow], line_counts: Counter[str]) -> list[str]:
+def rejected_lines(rejects: Sequence[RejectRow], unknown: Counter[str]) -> list[str]:
     """Records that could not be counted by reason, and lines of types that nobody has told us of."""
     lines = [
         f"rejected, {row.reason}: {plural(row.record_count, 'record')} (one at {label(row.position)})"
         for row in rejects
     ]
-    unknown = {name: count for name, count in line_counts.items() if name not in KNOWN_LINE_TYPES}
     for name, count in sorted(unknown.items(), key=lambda item: (-item[1], item[0])):
         kind = label(name).strip("()") if name.startswith("(") else f"of the unknown type {label(name)}"
         lines.append(f"passed over, {kind}: {plural(count, 'line')}")

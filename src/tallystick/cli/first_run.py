@@ -34,10 +34,11 @@ def first_run(common: CommonOptions) -> None:
     """Import the transcripts of this machine, print the daily report and say what to try next."""
     started_at = time.monotonic()
     settings = load_settings(database_url=common.database_url)
-    found = discover(settings.claude_config_dirs)
+    found = discover(settings.roots)
     size = sum(file.size for file in found.files)
     if size:
-        _print(f"Found {plural(len(found.files), 'transcript')} of Claude Code, {byte_size(size)}.")
+        titles = ", ".join(dict.fromkeys(file.layout.title for file in found.files))
+        _print(f"Found {plural(len(found.files), 'transcript')} of {titles}, {byte_size(size)}.")
         with open_books_of(settings) as books:
             _import_and_report(books, started_at=started_at)
         _print(*next_lines(_program()))
@@ -48,12 +49,15 @@ def first_run(common: CommonOptions) -> None:
 
 
 def _nothing_found_lines(settings: Settings, found: Discovery) -> list[str]:
-    lines = ["No Claude Code transcripts on this machine. Looked in:"]
-    lines += [
-        f"  {folder / 'projects'}{'' if folder.is_dir() else ' (not there)'}" for folder in settings.claude_config_dirs
-    ]
+    lines = ["No transcripts of coding agents on this machine. Looked in:"]
+    lines += [f"  {folder / 'projects'}{_absence(folder / 'projects')}" for folder in settings.claude_config_dirs]
+    lines += [f"  {root}{_absence(root)}" for root in dict.fromkeys(root.path for root in settings.agent_roots)]
     lines += [f"  {problem.path}: {problem.reason}" for problem in found.problems]
     return [*lines, "", "Here is a small invented sample instead, in a ledger that is thrown away at the end."]
+
+
+def _absence(folder: Path) -> str:
+    return "" if folder.is_dir() else " (not there)"
 
 
 def _run_on_sample(settings: Settings, *, started_at: float) -> None:
@@ -82,6 +86,7 @@ def sample_settings(settings: Settings, home: Path) -> Settings:
         checkpoint_file=home / "state" / "checkpoints.sqlite3",
         embedded_dir=home / "data" / "postgres",
         claude_config_dirs=(home / "claude",),
+        agent_roots=(),
         token_tracking_enabled=True,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tallystick.catalog import CATALOG
 from tallystick.cli.books import Books, open_books
 from tallystick.cli.cells import byte_size, grouped, label, plural
 from tallystick.cli.import_new import take_in_own_prices
@@ -22,9 +23,14 @@ MOST_PROBLEMS = 50
 
 @click.command("import")
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option(
+    "--source",
+    type=click.Choice(sorted({layout.source for layout in CATALOG})),
+    help="What wrote the files named; without it, their names tell.",
+)
 @common_options
 @click.pass_obj
-def import_(common: CommonOptions, paths: tuple[str, ...]) -> None:
+def import_(common: CommonOptions, paths: tuple[str, ...], source: str | None) -> None:
     """Take in what is new in the transcripts of this machine, or in the files and folders named.
 
     Transcripts taken in twice count once, so there is no harm in doing it again.
@@ -32,23 +38,34 @@ def import_(common: CommonOptions, paths: tuple[str, ...]) -> None:
     # the empty path would be this folder, and a ledger is for good
     if not all(paths):
         raise click.UsageError("a PATH is empty; name a transcript or a folder of them.")
+    if source and not paths:
+        raise click.UsageError("--source is said of a PATH; name one.")
     with open_books(common) as books:
-        prices, summary = import_with_progress(books, tuple(map(Path, paths)))
+        prices, summary = import_with_progress(books, tuple(map(Path, paths)), source=source)
         lines = [*price_lines(prices), *summary_lines(summary)]
         if not paths and not summary.files_seen:
             places = ", ".join(str(folder / "projects") for folder in books.settings.claude_config_dirs)
             lines.append(f"Looked in {places}. CLAUDE_CONFIG_DIR names another place.")
+            if books.settings.agent_roots:
+                lines.append("`tally sources` names the places of all other agents, where there was nothing either.")
         write_lines(lines, terminal=look_at_output())
 
 
-def import_with_progress(books: Books, paths: tuple[Path, ...] = ()) -> tuple[PriceReceipt | None, ImportSummary]:
+def import_with_progress(
+    books: Books, paths: tuple[Path, ...] = (), *, source: str | None = None
+) -> tuple[PriceReceipt | None, ImportSummary]:
     """Take in prices and transcripts, drawing how far it has come."""
     if not books.settings.token_tracking_enabled:
         raise ConfigError("token tracking is switched off", hint="Unset TOKEN_TRACKING_ENABLED to take usage in.")
     prices = take_in_own_prices(books)
     with shown_progress() as report:
         summary = import_new(
-            books.ledger, books.settings, state=books.state, paths=list(paths) or None, on_progress=report
+            books.ledger,
+            books.settings,
+            state=books.state,
+            paths=list(paths) or None,
+            source=source,
+            on_progress=report,
         )
     return prices, summary
 

@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from tallystick.catalog import layout_of
 from tallystick.cli.books import Books
 from tallystick.collector.checkpoint import Checkpoints
 from tallystick.collector.discover import TranscriptFile
 from tallystick.collector.parse import parse_files
-from tallystick.sources.claude_code import Parsed, ParserState
+from tallystick.collector.reader import format_of
+from tallystick.sources.claude_code import Parsed
+from tallystick.sources.formats import FileState
 from tallystick.totals import add_exactly
 
 
@@ -47,7 +50,7 @@ class _Session(msgspec.Struct):
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(dict[str, _Session]).decode
-_decode_state = msgspec.json.Decoder(ParserState).decode
+_decode_state = msgspec.json.Decoder(FileState).decode
 
 
 def reconcile(books: Books, files: Sequence[TranscriptFile]) -> list[Reconciled]:
@@ -108,13 +111,15 @@ def _compare(session_id: str, session: _Session, costs: dict[str, Decimal | None
     )
 
 
-def line_counts_of(books: Books) -> Counter[str]:
-    """How many lines without a call the transcripts held, by type, as far as they have been taken in."""
+def unknown_lines(books: Books) -> Counter[str]:
+    """How many lines of types that nobody has told us of the transcripts held, as far as they have been taken in."""
     counts: Counter[str] = Counter()
     ledger_id, user_id = books.state.ledger_id, books.state.user_id
     with Checkpoints(books.settings.checkpoint_file, ledger_id=ledger_id, user_id=user_id) as checkpoints:
         for path in checkpoints.checkpoints():
             encoded = checkpoints.parser_state(path)
             if encoded:
-                counts.update(_decode_state(encoded).line_counts)
+                known = format_of(layout_of(path)).KNOWN_LINE_TYPES
+                lines = _decode_state(encoded).line_counts
+                counts.update({name: count for name, count in lines.items() if name not in known})
     return counts

@@ -1,4 +1,4 @@
-"""Where the transcripts lie: every `*.jsonl` file below the roots, each once, with what tells whether it has changed.
+"""Where the transcripts lie: every file of a known source below the roots, each once, with what tells of a change.
 
 On the road of every report, so it does no more than one scandir per folder and one stat per file.
 """
@@ -13,10 +13,12 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
+from tallystick.catalog import Layout, Root, layout_of
 from tallystick.errors import ConfigError
 
 PROJECTS_FOLDER = "projects"
-TRANSCRIPT_SUFFIX = ".jsonl"
+# what SQLite has written and not yet put into the database itself
+WRITE_AHEAD_SUFFIX = "-wal"
 
 
 class Problem(NamedTuple):
@@ -34,12 +36,7 @@ class TranscriptFile(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
-
-    @property
-    def path_below_projects(self) -> str:
-        """What stands behind the last `projects` folder of the path, or all of it where there is none."""
-        path = self.path.replace(os.sep, "/")
-        return path.rpartition(f"/{PROJECTS_FOLDER}/")[2]
+    layout: Layout
 
 
 class Discovery(NamedTuple):
@@ -49,19 +46,22 @@ class Discovery(NamedTuple):
     problems: list[Problem]
 
 
-def discover(config_dirs: Iterable[Path]) -> Discovery:
-    """Every transcript below the `projects` folder of each directory; one that is such a folder itself will do.
+def discover(roots: Iterable[Root]) -> Discovery:
+    """Every file of its layout below each root.
 
-    A directory without one holds no transcripts, which is no problem: most machines have only one of several.
+    A root that is not there holds no transcripts, which is no problem: most machines have only few of all.
     """
     walk = _Walk()
-    for config_dir in config_dirs:
-        walk.add_root(_projects_folder(str(config_dir)))
+    for root in roots:
+        walk.add_root(str(root.path), root.layout)
     return walk.result()
 
 
-def discover_paths(paths: Iterable[Path]) -> Discovery:
-    """The same for files and folders that somebody named; raises ConfigError for one that cannot be looked at."""
+def discover_paths(paths: Iterable[Path], *, source: str | None = None) -> Discovery:
+    """The same for files and folders that somebody named, of one source or of the one whose names they have.
+
+    Raises ConfigError for one that cannot be looked at.
+    """
     walk = _Walk()
     for path in paths:
         try:
@@ -71,9 +71,10 @@ def discover_paths(paths: Iterable[Path]) -> Discovery:
             raise ConfigError(f"cannot read {path}: {reason}", hint="Name a transcript or a folder of them.") from error
         if S_ISDIR(status.st_mode):
             projects = _projects_folder(str(path))
-            walk.add_folder(projects if os.path.isdir(projects) else str(path))
+            walk.add_folder(projects if os.path.isdir(projects) else str(path), source)
         elif S_ISREG(status.st_mode):
-            walk.add_file(os.path.realpath(path), status)
+            real_path = os.path.realpath(path)
+            walk.add_file(real_path, status, layout_of(real_path, source))
         else:
             raise ConfigError(f"{path} is neither file nor folder", hint="Name a transcript or a folder of them.")
     return walk.result()
@@ -88,26 +89,30 @@ def _projects_folder(config_dir: str) -> str:
 class _Walk:
     """One look at all roots. What is met twice, by a link or by a second root, is known by its device and inode.
 
-    All paths are real ones, so that a file's path does not depend on the link by which it was met.
+    All paths are real ones, so that a file's path does not depend on the link by which it was met. A folder is walked
+    for one layout, or for any of a source's, or of all, where somebody named it.
     """
 
     def __init__(self) -> None:
         self._files: dict[tuple[int, int], TranscriptFile] = {}
-        self._folders: set[tuple[int, int]] = set()
+        self._folders: set[tuple[int, int, Layout | str | None]] = set()
         self._problems: list[Problem] = []
 
     def result(self) -> Discovery:
         return Discovery(list(self._files.values()), self._problems)
 
-    def add_file(self, path: str, status: os.stat_result) -> None:
+    def add_file(self, path: str, status: os.stat_result, layout: Layout) -> None:
         identity = (status.st_dev, status.st_ino)
-        file = TranscriptFile(path, *identity, status.st_size, status.st_mtime_ns)
+        size, mtime_ns = status.st_size, status.st_mtime_ns
+        if layout.kind == "database":
+            size, mtime_ns = _with_write_ahead(path, size, mtime_ns)
+        file = TranscriptFile(path, *identity, size, mtime_ns, layout)
         known = self._files.setdefault(identity, file)
         # a file's name may decide between copies, so which of two hard links it is must not depend on the listing
         if path < known.path:
             self._files[identity] = file
 
-    def add_root(self, root: str) -> None:
+    def add_root(self, root: str, layout: Layout) -> None:
         try:
             os.lstat(root)
         except (FileNotFoundError, NotADirectoryError):
@@ -115,45 +120,62 @@ class _Walk:
         except OSError as error:
             self._report(root, error)
         else:
-            self.add_folder(root)
+            self.add_folder(root, layout)
 
-    def add_folder(self, folder: str) -> None:
+    def add_folder(self, folder: str, wanted: Layout | str | None) -> None:
         pending = [os.path.realpath(folder)]
         while pending:
             folder = pending.pop()
             try:
                 status = os.stat(folder)
-                identity = (status.st_dev, status.st_ino)
+                identity = (status.st_dev, status.st_ino, wanted)
                 if identity not in self._folders:
                     self._folders.add(identity)
-                    self._list_folder(folder, pending)
+                    self._list_folder(folder, pending, wanted)
             except OSError as error:
                 self._report(folder, error)
 
-    def _list_folder(self, folder: str, pending: list[str]) -> None:
+    def _list_folder(self, folder: str, pending: list[str], wanted: Layout | str | None) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 try:
                     if entry.is_symlink():
-                        self._follow_link(entry.path, pending)
+                        self._follow_link(entry.path, pending, wanted)
                     elif entry.is_dir():
                         pending.append(entry.path)
-                    elif entry.name.endswith(TRANSCRIPT_SUFFIX):
+                    elif layout := _wanted_layout(entry.path, wanted):
                         status = entry.stat(follow_symlinks=False)
                         if S_ISREG(status.st_mode):
-                            self.add_file(entry.path, status)
+                            self.add_file(entry.path, status, layout)
                 except OSError as error:
                     self._report(entry.path, error)
 
-    def _follow_link(self, path: str, pending: list[str]) -> None:
-        is_transcript = path.endswith(TRANSCRIPT_SUFFIX)
-        if not is_transcript and not os.path.isdir(path):
+    def _follow_link(self, path: str, pending: list[str], wanted: Layout | str | None) -> None:
+        layout = _wanted_layout(path, wanted)
+        if layout is None and not os.path.isdir(path):
             return
         status = os.stat(path)
         if S_ISDIR(status.st_mode):
             pending.append(os.path.realpath(path))
-        elif S_ISREG(status.st_mode) and is_transcript:
-            self.add_file(os.path.realpath(path), status)
+        elif S_ISREG(status.st_mode) and layout is not None:
+            self.add_file(os.path.realpath(path), status, layout)
 
     def _report(self, path: str, error: OSError) -> None:
         self._problems.append(Problem(path, error.strerror or str(error)))
+
+
+def _wanted_layout(path: str, wanted: Layout | str | None) -> Layout | None:
+    """The layout that a file met in a walk is of, None where it is not looked for."""
+    if isinstance(wanted, Layout):
+        return wanted if wanted.has(path) else None
+    layout = layout_of(path, wanted)
+    return layout if layout.has(path) else None
+
+
+def _with_write_ahead(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
+    """What tells whether a database has changed: its own size and time alone do not."""
+    try:
+        status = os.stat(path + WRITE_AHEAD_SUFFIX)
+    except OSError:
+        return size, mtime_ns
+    return size + status.st_size, max(mtime_ns, status.st_mtime_ns)

@@ -6,20 +6,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TypeVar
 
 import msgspec
 
 from tallystick.collector.checkpoint import Checkpoint, Checkpoints
 from tallystick.collector.discover import Problem, TranscriptFile
 from tallystick.collector.project import ProjectResolver
-from tallystick.collector.reader import Batch, FileMark, Job, read_batches
+from tallystick.collector.reader import Batch, FileMark, Job, format_of, read_batches
 from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.collector.workers import SHARES_PER_WORKER, Workers, share_out, worker_count
 from tallystick.config import Settings
 from tallystick.errors import Busy, InvalidRequest, LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import LedgerState, Receipt
-from tallystick.sources.claude_code import KNOWN_LINE_TYPES
+from tallystick.observation import Snapshot
+
+Answer = TypeVar("Answer")
 
 # from here on two processes are faster than one, forks and pipes included
 FORK_BYTES = 24 << 20
@@ -57,6 +60,12 @@ def take_in(
     finally:
         intake.save()
     return intake.summary()
+
+
+def _session_data(snapshots: Sequence[Snapshot], *, user_id: str | None) -> str:
+    """Running totals as upsert_token_usage takes them; without a user the caller's own."""
+    whose = {"user_id": user_id} if user_id else {}
+    return msgspec.json.encode([{**msgspec.to_builtins(snapshot), **whose} for snapshot in snapshots]).decode()
 
 
 def _make_account(ledger: Ledger, time_zone: str) -> None:
@@ -110,7 +119,7 @@ class _Intake:
         self._receipt = Receipt()
         self._bytes_read = 0
         self._files_read = 0
-        self._line_counts: Counter[str] = Counter()
+        self._line_counts: dict[str, Counter[str]] = {}
         self._problems: list[Problem] = []
         self._pending_bytes: dict[int, int] = {}
         self._unsaved: dict[str, tuple[Checkpoint, bytes]] = {}
@@ -121,13 +130,18 @@ class _Intake:
     def take(self, batch: Batch) -> None:
         """Send one batch; when it has its receipt, all that goes along with it counts as done."""
         if batch.events:
-            receipt = self._ingest(batch.events)
+            receipt = self._sent(lambda: self._ledger.ingest_token_usage(batch.events))
             self.receipt_count += 1
             self._receipt = self._receipt.plus(receipt)
+        if batch.snapshots:
+            session_data = _session_data(batch.snapshots, user_id=self._ledger.user_id)
+            taken = self._sent(lambda: self._ledger.upsert_token_usage(session_data))
+            self._receipt = self._receipt.plus(Receipt(*taken[:-1]))
         self._receipt = self._receipt.plus(Receipt(received=batch.folded, duplicate=batch.folded))
         self._bytes_read += batch.bytes_read
         self._files_read += batch.files_read
-        self._line_counts.update(batch.line_counts)
+        for source, counts in batch.line_counts.items():
+            self._line_counts.setdefault(source, Counter()).update(counts)
         self._problems += [Problem(self._jobs[number].file.path, reason) for number, reason in batch.problems]
         self._unsaved_projects.update(batch.projects)
         for mark in batch.marks:
@@ -149,14 +163,20 @@ class _Intake:
     def summary(self) -> ImportSummary:
         if self._on_progress:
             self._tell()
-        unknown = sorted(name for name in self._line_counts if name not in KNOWN_LINE_TYPES and name[:1] != "(")
+        known = {job.file.layout.source: format_of(job.file.layout).KNOWN_LINE_TYPES for job in self._jobs}
+        unknown = sorted(
+            name
+            for source, counts in self._line_counts.items()
+            for name in counts.keys() - known[source]
+            if name[:1] != "("
+        )
         return ImportSummary(
             receipt=self._receipt,
             files_read=self._files_read,
             bytes_read=self._bytes_read,
             problems=tuple(self._problems),
             pending_bytes=sum(self._pending_bytes.values()),
-            line_counts=dict(self._line_counts),
+            line_counts=dict(sum(self._line_counts.values(), Counter())),
             unknown_line_types=tuple(unknown),
         )
 
@@ -176,9 +196,9 @@ class _Intake:
         )
         self._on_progress(progress)
 
-    def _ingest(self, events: bytes) -> Receipt:
+    def _sent(self, send: Callable[[], Answer]) -> Answer:
         try:
-            return self._ledger.ingest_token_usage(events)
+            return send()
         except (LedgerUnavailable, Busy) as error:
             raise self._lagging(error) from error
 

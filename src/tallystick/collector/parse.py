@@ -1,4 +1,4 @@
-"""Transcripts parsed without a ledger: for measurements, and for what is asked of the transcripts themselves."""
+"""Claude Code's transcripts parsed without a ledger: for measurements, and for what is asked of them themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tallystick.collector.reader import Job, open_tail, state_of
 from tallystick.collector.tail import LineBuffer
 from tallystick.collector.workers import SHARES_PER_WORKER, Workers, share_out, worker_count
 from tallystick.sources import claude_code
-from tallystick.sources.claude_code import Parsed
+from tallystick.sources.claude_code import Parsed, ParserState
 
 
 class ParsedFiles(NamedTuple):
@@ -67,7 +67,7 @@ def _parsed(files: Iterable[TranscriptFile], *, device: str, problems: list[Prob
         job = Job(0, file, None, b"")
         try:
             with open_tail(job, buffer) as tail:
-                state = state_of(job, tail)
+                state: ParserState = state_of(job, is_anew=tail.is_anew)
                 for chunk in tail.chunks():
                     yield claude_code.parse(
                         chunk.lines,

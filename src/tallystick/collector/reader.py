@@ -6,26 +6,30 @@ It is loaded only where something is new, because the parser's libraries take lo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import msgspec
 
+from tallystick.catalog import Layout
 from tallystick.collector.checkpoint import Checkpoint
+from tallystick.collector.database import NotADatabase, open_database
 from tallystick.collector.discover import TranscriptFile
+from tallystick.collector.document import read_document
 from tallystick.collector.fold import Fold
 from tallystick.collector.project import ProjectResolver
-from tallystick.collector.tail import Chunk, LineBuffer, Tail
-from tallystick.observation import Observation
-from tallystick.sources import claude_code
-from tallystick.sources.claude_code import ParserState
+from tallystick.collector.tail import LineBuffer, Tail
+from tallystick.observation import Observation, Snapshot
+from tallystick.sources.formats import DatabaseFormat, DocumentFormat, FileState, Format, LineFormat, NotWhole, Parsed
 
 BATCH_RECORDS = 1000
 # a batch goes out at least this often, so that no checkpoint lags far behind where hardly a line bears usage
 BATCH_READ_BYTES = 64 << 20
+ROWS_AT_ONCE = 1000
 
 _encode = msgspec.json.encode
-_decode_state = msgspec.json.Decoder(ParserState).decode
 
 
 class Job(NamedTuple):
@@ -48,18 +52,20 @@ class FileMark(NamedTuple):
 class Batch(NamedTuple):
     """Observations on their way to the ledger, as a JSON list, with what goes along; no list where there are none.
 
-    `folded` counts the copies that were made one with those sent. The other counts are of what was read since the batch
-    before. `projects` are the working directories that were resolved anew.
+    `snapshots` are running totals of sessions. `folded` counts the copies that were made one with those
+    sent. The other counts are of what was read since the batch before; `line_counts` are by source and type. `projects`
+    are the working directories that were resolved anew.
     """
 
     events: bytes
+    snapshots: list[Snapshot]
     folded: int
     marks: list[FileMark]
     projects: dict[str, str]
     problems: list[tuple[int, str]]
     bytes_read: int
     files_read: int
-    line_counts: dict[str, int]
+    line_counts: dict[str, dict[str, int]]
 
 
 def read_batches(jobs: Iterable[Job], *, projects: ProjectResolver, device: str) -> Iterator[Batch]:
@@ -81,30 +87,23 @@ class _Reader:
         self._device = device
         self._buffer = LineBuffer()
         self._fold = Fold()
+        self._snapshots: list[Snapshot] = []
         self._marks: dict[int, FileMark] = {}
         self._problems: list[tuple[int, str]] = []
         self._bytes_read = 0
         self._files_read = 0
-        self._line_counts: Counter[str] = Counter()
+        self._line_counts: dict[str, Counter[str]] = {}
+        self._ways: dict[str, Callable[[Job], Iterator[Batch]]] = {
+            "lines": self._read_lines,
+            "document": self._read_document,
+            "database": self._read_database,
+        }
 
     def read(self, job: Job) -> Iterator[Batch]:
         try:
-            with open_tail(job, self._buffer) as tail:
-                state = state_of(job, tail)
-                counted_before = Counter(state.line_counts)
-                for chunk in tail.chunks():
-                    self._take(chunk, state)
-                    if len(self._fold) >= BATCH_RECORDS or self._bytes_read >= BATCH_READ_BYTES:
-                        self._mark(job, tail, state)
-                        yield from self.pack()
-                self._mark(job, tail, state)
+            yield from self._ways[job.file.layout.kind](job)
         except OSError as error:
             self._problems.append((job.number, error.strerror or str(error)))
-            return
-        self._line_counts += Counter(state.line_counts) - counted_before
-        self._files_read += 1
-        if state.encoding_problem:
-            self._problems.append((job.number, f"not UTF-8 but {state.encoding_problem}"))
 
     def pack(self) -> Iterator[Batch]:
         """Everything taken in so far, in batches of about the same size; the last one carries all that goes along."""
@@ -113,57 +112,160 @@ class _Reader:
         parts = max(1, round(len(observations) / BATCH_RECORDS))
         size = -(-len(observations) // parts)
         for start in range(0, len(observations) - size, size or 1):
-            yield Batch(_encode(observations[start : start + size]), 0, [], {}, [], 0, 0, {})
+            yield Batch(_encode(observations[start : start + size]), [], 0, [], {}, [], 0, 0, {})
         last = observations[size * (parts - 1) :]
         yield Batch(
             events=_encode(last) if last else b"",
+            snapshots=self._snapshots,
             folded=folded,
             marks=list(self._marks.values()),
             projects=self._projects.take_resolved(),
             problems=self._problems,
             bytes_read=self._bytes_read,
             files_read=self._files_read,
-            line_counts=dict(self._line_counts),
+            line_counts={source: dict(counts) for source, counts in self._line_counts.items()},
         )
         self._marks, self._problems, self._bytes_read, self._files_read = {}, [], 0, 0
-        self._line_counts.clear()
+        self._snapshots, self._line_counts = [], {}
 
-    def _take(self, chunk: Chunk, state: ParserState) -> None:
-        if chunk.is_unended:
-            # the checkpoint stays before this line, and so must the state that belongs to it
-            state = _decode_state(_encode(state))
-        if chunk.is_too_long:
-            position = f"{state.file_stem}:{chunk.offset}"
-            reject = Observation(source=claude_code.SOURCE, position=position, reject_reason="line_too_long")
-            self._fold.add([reject])
-        else:
-            parsed = claude_code.parse(
-                chunk.lines,
-                offset=chunk.offset,
-                state=state,
-                project_of=self._projects.resolve,
-                device=self._device,
+    # -- lines
+
+    def _read_lines(self, job: Job) -> Iterator[Batch]:
+        reading: LineFormat = format_of(job.file.layout)
+        with open_tail(job, self._buffer) as tail:
+            state = state_of(job, is_anew=tail.is_anew)
+            counted_before = Counter(state.line_counts)
+            for chunk in tail.chunks():
+                taken = state
+                if chunk.is_unended:
+                    # the checkpoint stays before this line, and so must the state that belongs to it
+                    taken = _copy_of(state)
+                if chunk.is_too_long:
+                    position = f"{_stem_of(job.file.path)}:{chunk.offset}"
+                    self._take(_one_reject(reading.SOURCE, position=position, reason="line_too_long"))
+                else:
+                    self._take(
+                        reading.parse(
+                            chunk.lines,
+                            offset=chunk.offset,
+                            state=taken,
+                            project_of=self._projects.resolve,
+                            device=self._device,
+                        )
+                    )
+                self._bytes_read += len(chunk.lines)
+                if self._is_full():
+                    self._mark(job, tail.checkpoint(), state)
+                    yield from self.pack()
+            self._mark(job, tail.checkpoint(), state)
+        self._finish(job, reading, state, counted_before)
+
+    # -- documents
+
+    def _read_document(self, job: Job) -> Iterator[Batch]:
+        reading: DocumentFormat = format_of(job.file.layout)
+        document = read_document(job.file)
+        state = state_of(job, is_anew=False)
+        counted_before = Counter(state.line_counts)
+        self._bytes_read += len(document.content)
+        try:
+            parsed = reading.parse_document(
+                document.content, state=state, project_of=self._projects.resolve, device=self._device
             )
-            self._fold.add(parsed.observations)
-        self._bytes_read += len(chunk.lines)
+        except NotWhole as error:
+            if document.has_rested:
+                self._problems.append((job.number, str(error)))
+            self._marks[job.number] = FileMark(job.number, document.unread_checkpoint(), job.parser_state)
+            return
+        self._take(parsed)
+        self._mark(job, document.checkpoint(), state)
+        self._finish(job, reading, state, counted_before)
+        if self._is_full():
+            yield from self.pack()
 
-    def _mark(self, job: Job, tail: Tail, state: ParserState) -> None:
-        self._marks[job.number] = FileMark(job.number, tail.checkpoint(), _encode(state))
+    # -- databases
+
+    def _read_database(self, job: Job) -> Iterator[Batch]:
+        reading: DatabaseFormat = format_of(job.file.layout)
+        state = state_of(job, is_anew=False)
+        counted_before = Counter(state.line_counts)
+        try:
+            with open_database(job.file.path) as database:
+                for query in reading.queries(database.columns(), state):
+                    for rows in database.ask(query, rows_at_once=ROWS_AT_ONCE):
+                        self._take(
+                            reading.take_rows(
+                                query, rows, state=state, project_of=self._projects.resolve, device=self._device
+                            )
+                        )
+                        if self._is_full():
+                            yield from self.pack()
+        except NotADatabase as error:
+            self._problems.append((job.number, str(error)))
+            return
+        self._bytes_read += job.file.size
+        checkpoint = Checkpoint(*job.file[1:5], job.file.size, b"", is_settled=True, pending_bytes=0)
+        self._mark(job, checkpoint, state)
+        self._finish(job, reading, state, counted_before)
+
+    # -- all of them
+
+    def _take(self, parsed: Parsed) -> None:
+        self._fold.add(parsed.observations)
+        self._snapshots += parsed.snapshots
+
+    def _is_full(self) -> bool:
+        return max(len(self._fold), len(self._snapshots)) >= BATCH_RECORDS or self._bytes_read >= BATCH_READ_BYTES
+
+    def _mark(self, job: Job, checkpoint: Checkpoint, state: FileState) -> None:
+        self._marks[job.number] = FileMark(job.number, checkpoint, _encode(state))
+
+    def _finish(self, job: Job, reading: Format, state: FileState, counted_before: Counter[str]) -> None:
+        counts = self._line_counts.setdefault(reading.SOURCE, Counter())
+        counts += Counter(state.line_counts) - counted_before
+        self._files_read += 1
+        if state.encoding_problem:
+            self._problems.append((job.number, f"not UTF-8 but {state.encoding_problem}"))
+
+
+def format_of(layout: Layout) -> Any:
+    """The module that reads files of a layout: of its kind in sources/formats.py."""
+    return import_module(f"tallystick.sources.{layout.module}")
 
 
 def open_tail(job: Job, buffer: LineBuffer) -> Tail:
     # a state that this program cannot read any more is as good as none
-    checkpoint = job.checkpoint if _read_state(job.parser_state) is not None else None
-    return Tail(job.file.path, checkpoint=checkpoint, buffer=buffer, is_whole=claude_code.is_whole_record)
+    checkpoint = job.checkpoint if _read_state(job) is not None else None
+    reading: LineFormat = format_of(job.file.layout)
+    return Tail(job.file.path, checkpoint=checkpoint, buffer=buffer, is_whole=reading.is_whole_record)
 
 
-def state_of(job: Job, tail: Tail) -> ParserState:
-    state = None if tail.is_anew else _read_state(job.parser_state)
-    return state or claude_code.new_state(job.file.path_below_projects)
+def state_of(job: Job, *, is_anew: bool) -> Any:
+    """The state that belongs to a job's checkpoint, or that of the file's start."""
+    state = None if is_anew else _read_state(job)
+    return state or format_of(job.file.layout).new_state(job.file.path)
 
 
-def _read_state(encoded: bytes) -> ParserState | None:
+def _read_state(job: Job) -> Any:
     try:
-        return _decode_state(encoded)
+        return _state_decoder(job.file.layout.module)(job.parser_state)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _copy_of(state: FileState) -> Any:
+    return msgspec.json.decode(_encode(state), type=type(state))
+
+
+@cache
+def _state_decoder(module: str) -> Callable[[bytes], Any]:
+    state_class = import_module(f"tallystick.sources.{module}").ParserState
+    return msgspec.json.Decoder(state_class).decode
+
+
+def _one_reject(source: str, *, position: str, reason: str) -> Parsed:
+    return Parsed([Observation(source=source, position=position, reject_reason=reason)])
+
+
+def _stem_of(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl")

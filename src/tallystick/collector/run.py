@@ -43,11 +43,13 @@ def import_new(
     *,
     state: LedgerState | None = None,
     paths: Sequence[Path] | None = None,
+    source: str | None = None,
     on_progress: Callable[[ImportProgress], object] | None = None,
     workers: int | None = None,
 ) -> ImportSummary:
     """Take in what is new in the transcripts of this machine, or in the files and folders of `paths`.
 
+    `source` is the one that `paths` are of; without it, their names tell.
     `state` is the ledger's, where the caller knows it already. `on_progress` is called at most ten times a second.
     Raises ConfigError, CheckpointError and what the ledger raises: whatever it had acknowledged by then stays done, and
     all else is read again by the next import.
@@ -56,7 +58,7 @@ def import_new(
     if not settings.token_tracking_enabled:
         return ImportSummary(notices=("token tracking is switched off: no transcript was read",))
     state = state or ledger.ledger_state()
-    found = discover(settings.claude_config_dirs) if paths is None else discover_paths(paths)
+    found = discover(settings.roots) if paths is None else discover_paths(paths, source=source)
     with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=state.user_id) as checkpoints:
         if not checkpoints.agrees_with(state):
             # asked again, because another import may have come and gone since the first answer
@@ -101,7 +103,7 @@ def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) ->
     rested_before_ns = time.time_ns() - REST_NS
     for file in files:
         checkpoint = known.get(storable(file.path))
-        is_as_it_was = checkpoint is not None and checkpoint[:4] == file[1:]
+        is_as_it_was = checkpoint is not None and checkpoint[:4] == file[1:5]
         if checkpoint and is_as_it_was and (checkpoint.is_settled or file.mtime_ns > rested_before_ns):
             pending_bytes += checkpoint.pending_bytes
             continue

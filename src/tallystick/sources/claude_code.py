@@ -14,7 +14,7 @@ import msgspec
 import stringzilla  # type: ignore[import-not-found]  # it ships no types
 
 from tallystick.observation import Observation
-from tallystick.sources.claude_code_calls import SOURCE, CallRecorder, ParserState, utc_time
+from tallystick.sources.claude_code_calls import SOURCE, CallRecorder, ParserState
 from tallystick.sources.claude_code_lines import (
     CostStateLine,
     Line,
@@ -27,6 +27,7 @@ from tallystick.sources.claude_code_lines import (
 )
 from tallystick.sources.json_lines import Damaged, decode_records
 from tallystick.sources.members import part_of, text_of
+from tallystick.sources.times import utc_time
 
 __all__ = [
     "KNOWN_LINE_TYPES",
@@ -91,10 +92,11 @@ _is_sign_of_call = re.compile(r'"usage"|"(?:type|role)"\s*:\s*"assistant"').sear
 
 
 class Parsed(NamedTuple):
-    """What lines held, in their order."""
+    """What lines held, in their order; there are no snapshots, because every call has a line."""
 
     observations: list[Observation]
     reported_totals: list[ReportedTotal]
+    snapshots: tuple[()] = ()
 
 
 class _Text(Protocol):
@@ -122,10 +124,10 @@ _decode_progress = msgspec.json.Decoder(ProgressLine).decode
 _decode_cost_state = msgspec.json.Decoder(CostStateLine).decode
 
 
-def new_state(path_below_projects: str) -> ParserState:
-    """The state at byte 0 of a transcript, from its path below a `projects` folder."""
-    path = path_below_projects.replace("\\", "/").encode("utf-8", "replace").decode()
-    *folders, name = path.split("/")
+def new_state(path: str) -> ParserState:
+    """The state at byte 0 of a transcript, from what its path says below the last `projects` folder."""
+    path = path.replace("\\", "/").encode("utf-8", "replace").decode()
+    *folders, name = path.rpartition("/projects/")[2].split("/")
     stem = name.removesuffix(".jsonl").encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
     session_id = stem
     if "subagents" in folders[1:]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from tallystick.observation import ORIGIN_MAIN_LINE, ORIGIN_PROGRESS_MIRROR, ORIGIN_SIDECHAIN_LINE, Observation
 from tallystick.sources.claude_code_lines import CacheCreation, Iteration, Line, Mended, Message, Usage, usable_cost
+from tallystick.sources.formats import FileState, reject
+from tallystick.sources.times import is_exact_time, utc_time
 
 SOURCE: Final = "claude-code"
 
@@ -23,8 +24,6 @@ AGENT_ERROR: Final = "(assistant error)"
 
 # What the first event of a stream says of the output, before any of it is known.
 _MAX_PLACEHOLDER_TOKENS: Final = 8
-_MAX_NAMES: Final = 200
-_MAX_NAME_CHARS: Final = 60
 
 # Other iterations, `message` and `fallback_message`, are parts of the top level.
 _ITERATION_KINDS: Final = {"advisor_message": "advisor", "compaction": "compaction"}
@@ -34,20 +33,11 @@ _ORIGIN_RANKS: Final = (ORIGIN_MAIN_LINE,) * 2 + (ORIGIN_SIDECHAIN_LINE,) * 2 + 
 _PLACE_CLASSES: Final = ("00", "01", "10", "11", "20", "21")
 
 _is_global_id = re.compile(r"msg_[A-Za-z0-9_]{8,}").fullmatch
-# A time as every version writes it; all others, and the 29th of February, go through datetime.
-_is_exact_time = re.compile(
-    r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
-).fullmatch
 _is_bedrock_model = re.compile(r"(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?anthropic\.").match
 
 
-class ParserState(msgspec.Struct):
-    """What must be known of a file's earlier bytes: a pure function of its name and those bytes, and plain JSON.
-
-    `line_counts` counts the lines that bear no call, by type; a name in parentheses is ours and no type.
-    `reject_counts` counts the rejected records, by reason.
-    """
+class ParserState(FileState, kw_only=True):
+    """What must be known of a file's earlier bytes: a pure function of its name and those bytes."""
 
     file_stem: str
     is_subagent_file: bool
@@ -55,16 +45,6 @@ class ParserState(msgspec.Struct):
     first_timestamp: str = ""
     last_timestamp: str = ""
     last_cwd: str = ""
-    encoding_problem: str = ""
-    line_counts: dict[str, int] = msgspec.field(default_factory=dict)
-    reject_counts: dict[str, int] = msgspec.field(default_factory=dict)
-
-    def count_lines(self, name: str, number: int = 1) -> None:
-        """Adds to the lines of a type; bounded, because the types come from the file."""
-        name = name[:_MAX_NAME_CHARS]
-        if name not in self.line_counts and len(self.line_counts) >= _MAX_NAMES:
-            name = "(other)"
-        self.line_counts[name] = self.line_counts.get(name, 0) + number
 
 
 class CallRecorder:
@@ -125,7 +105,7 @@ class CallRecorder:
             self.reject(position, "no_key")
             return
         occurred_at, flags = line.timestamp, self._key_flags
-        if occurred_at is None or not _is_exact_time(occurred_at):
+        if occurred_at is None or not is_exact_time(occurred_at):
             occurred_at, flags = self._find_time(line)
             if not occurred_at:
                 self.reject(position, "no_time")
@@ -164,9 +144,7 @@ class CallRecorder:
 
     def reject(self, position: str, reason: str) -> None:
         """Records that a record bears usage and cannot be used."""
-        counts = self._state.reject_counts
-        counts[reason] = counts.get(reason, 0) + 1
-        self.observations.append(Observation(source=SOURCE, position=position, reject_reason=reason))
+        self.observations.append(reject(self._state, source=SOURCE, position=position, reason=reason))
 
     def _take_iterations(self, iterations: list[Iteration], call: Observation, faults: dict[int, str]) -> None:
         for observation in observe_iterations(iterations, call, faults):
@@ -296,24 +274,6 @@ def observe_iterations(
             flags=(*call.flags, f"iteration_{kind}"),
             position=position,
         )
-
-
-def utc_time(timestamp: str | None) -> str:
-    """The same instant as `2026-11-22T18:06:44.758Z`, with microseconds only where it has some; '' if it is none.
-
-    A time without an offset is none: nobody can say which instant it means.
-    """
-    if timestamp is None or _is_exact_time(timestamp):
-        return timestamp or ""
-    try:
-        instant = datetime.fromisoformat(timestamp.upper())
-        if instant.tzinfo is None:
-            return ""
-        instant = instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return ""
-    precision = "microseconds" if instant.microsecond % 1_000 else "milliseconds"
-    return instant.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
 
 
 def cache_writes(flat_tokens: int, creation: CacheCreation | None) -> tuple[int, int]:

@@ -13,8 +13,8 @@ import msgspec
 
 from tallystick.observation import Observation
 from tallystick.sources.api_calls import ApiCall, event_key
-from tallystick.sources.claude_code_calls import utc_time
 from tallystick.sources.members import CountReader, items_of, part_of, text_of
+from tallystick.sources.times import utc_time
 
 PREFIX: Final = "google"
 # the event of an Interactions stream that carries the whole answer

@@ -1,0 +1,82 @@
+"""Every source on a machine: where its files lie, what they are called, and which module of `sources/` reads them.
+
+It stands on the road of every report, so it imports nothing. A reading module is imported when one of its files has
+something new.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+# How files are read: `lines` as they are appended, `document` whole whenever it has changed, `database` by questions.
+Kind = Literal["lines", "document", "database"]
+
+
+class Layout(NamedTuple):
+    """One kind of file that a source leaves behind.
+
+    `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included; one whose variable is not set
+    and has no default is left out. `files` is a regular expression for the end of a path, from the beginning of a name.
+    `module` has what `sources/formats.py` asks of its kind.
+    """
+
+    source: str
+    title: str
+    module: str
+    kind: Kind
+    roots: tuple[str, ...]
+    files: str
+
+    def has(self, path: str) -> bool:
+        """Whether a path, with / between its parts, is named as these files are."""
+        return _pattern(self.files)(path) is not None
+
+
+class Root(NamedTuple):
+    """A folder in which files of one layout are looked for."""
+
+    path: Path
+    layout: Layout
+
+
+# its folders are a setting of their own, `claude_config_dirs`
+CLAUDE_CODE = Layout("claude-code", "Claude Code", "claude_code", "lines", (), r"[^/]+\.jsonl")
+
+CATALOG: tuple[Layout, ...] = (CLAUDE_CODE,)
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
+
+
+def claude_code_roots(config_dirs: Iterable[Path]) -> list[Root]:
+    """The `projects` folders of Claude Code's own folders; one that is such a folder itself will do."""
+    folders = (folder if folder.name == "projects" else folder / "projects" for folder in config_dirs)
+    return [Root(folder, CLAUDE_CODE) for folder in folders]
+
+
+def layout_of(path: str, source: str | None = None) -> Layout:
+    """The layout of a file that somebody named, by its name; what no other source would write is Claude Code's."""
+    path = path.replace("\\", "/")
+    candidates = [layout for layout in CATALOG if source in (None, layout.source)]
+    fitting = [layout for layout in candidates if layout is not CLAUDE_CODE and layout.has(path)]
+    return (fitting or [layout for layout in candidates if source is not None] or [CLAUDE_CODE])[0]
+
+
+def expand(root: str, *, variables: Mapping[str, str], home: str) -> str | None:
+    """A root as an absolute path, None where it needs a variable, or a home, that there is not."""
+    while found := _VARIABLE.search(root):
+        value = variables.get(found[1], "").strip() or found[2]
+        if value is None:
+            return None
+        root = root[: found.start()] + value + root[found.end() :]
+    if root == "~" or root.startswith("~/"):
+        root = home + root[1:] if home else ""
+    return root if root.startswith("/") else None
+
+
+@cache
+def _pattern(files: str) -> Callable[[str], object]:
+    return re.compile(rf"(?s:.*/)?{files}").fullmatch

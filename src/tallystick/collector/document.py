@@ -1,0 +1,46 @@
+"""Files that an agent writes anew whenever something changes: read whole, and again when they have."""
+
+from __future__ import annotations
+
+import os
+import time
+from io import FileIO
+from typing import NamedTuple
+
+from tallystick.collector.checkpoint import REST_NS, Checkpoint
+from tallystick.collector.discover import TranscriptFile
+
+MAX_DOCUMENT_BYTES = 256 << 20
+
+
+class Document(NamedTuple):
+    """A file's content, and what the file was when it was opened."""
+
+    content: bytes
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def has_rested(self) -> bool:
+        """Whether nobody seems to be writing it now."""
+        return time.time_ns() - self.mtime_ns >= REST_NS
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint behind all of it."""
+        return Checkpoint(*self[1:], self.size, b"", is_settled=True, pending_bytes=0)
+
+    def unread_checkpoint(self) -> Checkpoint:
+        """The checkpoint of one that was not whole: settled once it has rested, for then only a change can help."""
+        return Checkpoint(*self[1:], 0, b"", is_settled=self.has_rested, pending_bytes=self.size)
+
+
+def read_document(file: TranscriptFile) -> Document:
+    """The whole of a file; raises OSError where it cannot be read, or is larger than a document of an agent can be."""
+    with FileIO(file.path) as opened:
+        status = os.fstat(opened.fileno())
+        if status.st_size > MAX_DOCUMENT_BYTES:
+            raise OSError(f"larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
+        content = opened.read(MAX_DOCUMENT_BYTES)
+    return Document(content, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
