@@ -58,15 +58,15 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """The running totals of a session whose single calls nobody knows: session_data of upsert_token_usage.
 
-    The ledger books what they grew by since the last ones of the same session, on the day that is `usage_date` or
-    today. `position` names the record that they were read from.
+    The ledger books what they grew by since the last ones of the same session, on the day of `last_activity_at`, or
+    today.
     """
 
     session_id: str
     source: str
     model_used: str = ""
     session_started_at: str = ""
-    usage_date: str = ""
+    last_activity_at: str = ""
     project: str = ""
     device: str = ""
     agent_version: str = ""

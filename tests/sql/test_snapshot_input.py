@@ -225,6 +225,10 @@ REASONS: list[tuple[Row, str]] = [
     ({"session_started_at": "2026-02-30T09:30:00Z"}, "not_a_time"),
     ({"session_started_at": "now"}, "not_a_time"),
     ({"session_started_at": 5}, "not_a_time"),
+    ({"last_activity_at": "2026-03-12T09:30:00"}, "time_without_offset"),
+    ({"last_activity_at": "soon"}, "not_a_time"),
+    ({"last_activity_at": "2026-02-30T09:30:00Z"}, "not_a_time"),
+    ({"project": "x" * 501}, "label_too_long"),
 ]
 
 

@@ -216,6 +216,51 @@ def test_calls_of_the_same_session_from_another_source_stand_beside_it(kept: Kee
     assert kept.days()[TWELFTH]["daily_session_count"] == 2
 
 
+# -- what collectors know beside
+
+
+def test_an_agents_running_totals_are_booked_under_its_name_and_labels(kept: Keeper) -> None:
+    labels = {"source": "droid", "project": "/w/shop", "device": "laptop", "agent_version": "1.2"}
+    assert send(kept, snapshot(**labels), on=None) == receipt(new=1)
+    assert send(kept, snapshot(**labels), on=None) == receipt()
+    (delta,) = deltas(kept).values()
+    assert {name: delta[name] for name in labels} == labels
+    assert delta["event_key"].startswith("snapshot/droid:s1:")
+    # the same session by another name is another session
+    assert send(kept, snapshot(), on=None) == receipt(new=1)
+    assert send(kept, snapshot(source="hermes"), on=None) == receipt(new=1)
+    assert {row["source"]: row["input_tokens"] for row in kept.rows("sessions")} == dict.fromkeys(
+        ("droid", "hermes", "snapshot"), 1000
+    )
+    assert send(kept, snapshot(**labels, input_tokens=999), on=None)["rejects"][0]["reason"] == "totals_shrank"
+    assert send(kept, grown(3, **labels), on=None) == receipt(revised=1)
+    assert {row["source"]: row["input_tokens"] for row in kept.rows("sessions")}["droid"] == 3000
+
+
+def test_sources_are_told_apart_whatever_they_are_called(kept: Keeper) -> None:
+    names = ["a", "a:b", "a:s1", "a/b", "A", "x" * 40, "x" * 41, "sha256-"]
+    for factor, name in enumerate(names, 1):
+        for session_id in ("s1", "s" * 200):
+            send(kept, grown(factor, source=name, session_id=session_id))
+    for factor, name in enumerate(names, 1):
+        for session_id in ("s1", "s" * 200):
+            assert send(kept, grown(factor, source=name, session_id=session_id)) == receipt()
+    assert len(deltas(kept)) == 2 * len(names)
+    assert max(len(key) for key in deltas(kept)) <= 300 - len("~1000")
+
+
+def test_without_a_usage_date_the_growth_is_of_the_day_of_the_last_activity(kept: Keeper) -> None:
+    # half past midnight in Berlin, where the account is
+    first = snapshot(session_started_at=None, last_activity_at="2026-03-12T23:30:00Z")
+    assert send(kept, first, on=None) == receipt(new=1)
+    assert list(kept.days()) == [THIRTEENTH]
+    (delta,) = deltas(kept).values()
+    assert delta["occurred_at"] == utc("2026-03-12T23:30:00+00:00")
+    # a usage date goes before it
+    assert send(kept, grown(2, last_activity_at="2026-03-12T23:50:00Z"), on="2026-03-12") == receipt(new=1)
+    assert {day: row["daily_input_tokens"] for day, row in kept.days().items()} == {TWELFTH: 1000, THIRTEENTH: 1000}
+
+
 # -- cost
 
 

@@ -51,6 +51,11 @@ SESSION_MEMBERS = (
     ("thinking_tokens", "So far; part of the output."),
     ("message_count", "So far."),
     ("estimated_cost_usd", "So far; counts where the model has no price of ours."),
+    ("last_activity_at", "Its latest moment, with its offset; the growth is of that day where no usage_date fits."),
+    ("source", "Who counted; left out, `snapshot`."),
+    ("project", "Whose work it is part of."),
+    ("device", "Where it ran."),
+    ("agent_version", "The version of what counted."),
 )
 
 

@@ -1676,26 +1676,28 @@ revoke all on function public.ingest_token_usage(uuid, json) from public, anon, 
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
 -- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
 --
--- What a snapshot holds beyond the session's earlier ones becomes an event of grain session_delta and source
--- `snapshot`, one per session, day and model. The next snapshot of that day and model grows it: as an observation with
--- more in it, by the road of all others, so that the same snapshot again is a duplicate and the old state a version.
+-- What a snapshot holds beyond the session's earlier ones becomes an event of grain session_delta, one per session, day
+-- and model; its source is `snapshot`, or the agent that a collector read it from. The next snapshot of that day and
+-- model grows it: as an observation with more in it, by the road of all others, so that the same snapshot again is a
+-- duplicate and the old state a version.
 --
 -- session_data is one object or a list of them, of one or of several users:
 --   user_id (left out: the caller), session_id, model_used, session_started_at, input_tokens, output_tokens (thinking
 --   included), cache_creation_tokens (counted as written for five minutes), cache_read_tokens, thinking_tokens,
---   message_count, estimated_cost_usd
+--   message_count, estimated_cost_usd; and what collectors know beside: source (left out: snapshot), project, device,
+--   agent_version, last_activity_at
 -- daily_data is the same or absent, and only its usage_date is read: what a day holds is the sum of its events, and the
 -- sums of the caller, added to it, would be in it twice when a call is sent twice.
 --
 -- * Day: the usage_date of the entry that fits the session. An entry fits that names the user and the session or leaves
---   them out. Of several, those that name the session go first, then the latest date. Where none fits: today, in the
---   zone of the account.
+--   them out. Of several, those that name the session go first, then the latest date. Where none fits: the day of
+--   last_activity_at, else today, in the zone of the account.
 -- * Counts: one that is left out is 0. Where one is less than what the session's snapshots have brought so far, the
 --   snapshot is rejected as totals_shrank; whoever counts from 0 again takes another session_id. So the total of a
 --   session does not depend on the order in which snapshots arrive, but how it lies on the days does. A delta with more
 --   thinking than output is rejected as thinking_over_output, and is in the next totals.
--- * Time: on the first day of a session its start, moved to the nearest time of that day; else noon, or just after what
---   the day has of the session already.
+-- * Time: on the first day of a session its start, moved to the nearest time of that day; else its last activity, else
+--   noon, or just after what the day has of the session already.
 -- * Cost: ours where the model has a price, else what estimated_cost_usd says beyond the other deltas of the session.
 --   An estimate is no count: one that fell takes back what the delta itself has, and no more; left out, it is unknown.
 --   Where no count grew, a higher estimate raises a delta of that day and model, and makes none.
@@ -1709,6 +1711,7 @@ create type tallystick.snapshot as (
   user_id uuid,
   session_id text,
   session_started_at timestamptz,
+  last_activity_at timestamptz,
   usage_date date,
   totals tallystick.observation
 );
@@ -1766,11 +1769,14 @@ declare
   v_user_id text := nullif(p_record ->> 'user_id', '');
   v_session_id text := nullif(p_record ->> 'session_id', '');
   v_started_at text := nullif(p_record ->> 'session_started_at', '');
+  v_last_at text := nullif(p_record ->> 'last_activity_at', '');
+  v_source text := coalesce(nullif(p_record ->> 'source', ''), 'snapshot');
   v_totals tallystick.observation;
 begin
   v_totals := tallystick.read_observation(case
     when jsonb_typeof(p_record) = 'object' then json_build_object(
-      'source', 'snapshot', 'position', 'snapshot:' || v_session_id, 'event_key', v_session_id,
+      'source', v_source, 'position', v_source || ':' || v_session_id, 'event_key', v_session_id,
+      'project', p_record -> 'project', 'device', p_record -> 'device', 'agent_version', p_record -> 'agent_version',
       'session_id', v_session_id, 'model', p_record ->> 'model_used', 'grain', 'session_delta', 'is_final', true,
       'occurred_at', coalesce(v_started_at, '2026-01-01T00:00:00Z'),
       'input_tokens', p_record -> 'input_tokens', 'output_tokens', p_record -> 'output_tokens',
@@ -1781,7 +1787,9 @@ begin
     )
     else p_record::json
   end);
-  v_totals.source := 'snapshot';
+  if jsonb_typeof(p_record) <> 'object' then
+    v_totals.source := 'snapshot';
+  end if;
   v_snapshot.place := p_place;
   v_snapshot.session_id := left(v_session_id, 200);
   v_snapshot.user_id := p_caller;
@@ -1792,9 +1800,14 @@ begin
   elsif p_caller is null then
     v_totals.reject_reason := 'missing_user';
   end if;
+  if v_totals.reject_reason = '' and v_last_at is not null then
+    v_totals.occurred_at := v_last_at;
+    v_totals.reject_reason := coalesce(tallystick.reject_reason(v_totals), '');
+  end if;
   if v_totals.reject_reason = '' then
     begin
       v_snapshot.session_started_at := v_started_at::timestamptz;
+      v_snapshot.last_activity_at := v_last_at::timestamptz;
       v_snapshot.usage_date := p_usage_date::date;
       if p_usage_date !~ '^\d{4}-\d\d-\d\d$' or left(p_usage_date, 4) in ('0000', '0001', '9999') then
         v_totals.reject_reason := 'not_a_time';
@@ -1846,25 +1859,37 @@ comment on function tallystick.read_snapshots(jsonb, jsonb, uuid) is
 
 -- The beginning of the keys of a session's deltas, by which they are found again whatever a correction or another zone
 -- makes of their labels. No session's is the beginning of another's: an id that holds a colon, which ends it, stands as
--- its digest, and so does one that could be taken for a digest.
-create function tallystick.delta_prefix(p_session_id text)
+-- its digest, and so does one that could be taken for a digest, or would make the key too long. So do sources.
+create function tallystick.key_part(p_label text, p_max_bytes integer)
 returns text
 language sql
-stable
+immutable
 as $$
-  select 'snapshot:' || case
-    when strpos(p_session_id, ':') > 0 or p_session_id like 'sha256-%'
-    then 'sha256-' || encode(sha256(convert_to(p_session_id, 'UTF8')), 'hex')
-    else p_session_id
+  select case
+    when strpos(p_label, ':') > 0 or p_label like 'sha256-%' or octet_length(p_label) > p_max_bytes
+    then 'sha256-' || encode(sha256(convert_to(p_label, 'UTF8')), 'hex')
+    else p_label
+  end
+$$;
+comment on function tallystick.key_part(text, integer) is 'A label as a part of a key that ends with a colon.';
+
+create function tallystick.delta_prefix(p_source text, p_session_id text)
+returns text
+language sql
+immutable
+as $$
+  select case
+    when p_source = 'snapshot' then 'snapshot:' || tallystick.key_part(p_session_id, 200)
+    else 'snapshot/' || tallystick.key_part(p_source, 40) || ':' || tallystick.key_part(p_session_id, 100)
   end || ':'
 $$;
-comment on function tallystick.delta_prefix(text) is 'What the event keys of a session''s deltas begin with.';
+comment on function tallystick.delta_prefix(text, text) is 'What the event keys of a session''s deltas begin with.';
 
 -- The day and the model are in the key to be read; a model that would make it too long stands as its digest. Where a
 -- correction or a move to another zone left that key to a delta that does not count for the day any more, the next one
 -- is numbered.
 create function tallystick.delta_key(
-  p_deltas public.token_usage_events[], p_session_id text, p_usage_date date, p_model text
+  p_deltas public.token_usage_events[], p_source text, p_session_id text, p_usage_date date, p_model text
 )
 returns text
 language sql
@@ -1873,7 +1898,7 @@ as $$
   select k.event_key
   from generate_series(1, cardinality(p_deltas) + 1) as n (number)
   cross join lateral (
-    select tallystick.delta_prefix(p_session_id) || to_char(p_usage_date::timestamp, 'YYYY-MM-DD') || ':'
+    select tallystick.delta_prefix(p_source, p_session_id) || to_char(p_usage_date::timestamp, 'YYYY-MM-DD') || ':'
       || case
         when octet_length(p_model) > 70 then 'sha256-' || encode(sha256(convert_to(p_model, 'UTF8')), 'hex')
         else p_model
@@ -1883,12 +1908,13 @@ as $$
   where k.event_key <> all (select d.event_key from unnest(p_deltas) as d)
   order by n.number limit 1
 $$;
-comment on function tallystick.delta_key(public.token_usage_events[], text, date, text) is
-  'The key of a new delta: snapshot:<session>:<day>:<model>.';
+comment on function tallystick.delta_key(public.token_usage_events[], text, text, date, text) is
+  'The key of a new delta: snapshot:<session>:<day>:<model>, or snapshot/<source>:<session>:<day>:<model>.';
 
 -- A time that a day does not have, where clocks are put forward at midnight, would be a time of another day.
 create function tallystick.delta_time(
-  p_deltas public.token_usage_events[], p_started_at timestamptz, p_usage_date date, p_time_zone text
+  p_deltas public.token_usage_events[], p_started_at timestamptz, p_last_activity_at timestamptz, p_usage_date date,
+  p_time_zone text
 )
 returns timestamptz
 language plpgsql
@@ -1900,7 +1926,13 @@ declare
   v_time timestamptz;
 begin
   if p_started_at is null or exists (select from unnest(p_deltas) as d where d.usage_date <= p_usage_date) then
-    select greatest(v_noon, max(d.occurred_at) + interval '1 microsecond') into v_time
+    select greatest(
+      case
+        when (p_last_activity_at at time zone p_time_zone)::date = p_usage_date then p_last_activity_at
+        else v_noon
+      end,
+      max(d.occurred_at) + interval '1 microsecond'
+    ) into v_time
     from unnest(p_deltas) as d where d.usage_date = p_usage_date;
   elsif (p_started_at at time zone p_time_zone)::date = p_usage_date then
     v_time := p_started_at;
@@ -1912,11 +1944,11 @@ begin
   return case when (v_time at time zone p_time_zone)::date = p_usage_date then v_time else v_noon end;
 end
 $$;
-comment on function tallystick.delta_time(public.token_usage_events[], timestamptz, date, text) is
+comment on function tallystick.delta_time(public.token_usage_events[], timestamptz, timestamptz, date, text) is
   'When a new delta of that day has happened, as far as anybody knows.';
 
 -- A corrected delta counts as its first correction found it.
-create function tallystick.session_deltas(p_user_id uuid, p_session_id text)
+create function tallystick.session_deltas(p_user_id uuid, p_source text, p_session_id text)
 returns public.token_usage_events[]
 language plpgsql
 stable
@@ -1925,7 +1957,7 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_prefix text := tallystick.delta_prefix(p_session_id);
+  v_prefix text := tallystick.delta_prefix(p_source, p_session_id);
   -- the sign that follows the colon
   v_end text := left(v_prefix, -1) || ';';
 begin
@@ -1941,7 +1973,7 @@ begin
   );
 end
 $$;
-comment on function tallystick.session_deltas(uuid, text) is
+comment on function tallystick.session_deltas(uuid, text, text) is
   'What the snapshots of a session have brought so far.';
 
 create function tallystick.next_delta(
@@ -1954,7 +1986,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_totals tallystick.observation := p_snapshot.totals;
-  v_day date := coalesce(p_snapshot.usage_date, (tallystick.current_time() at time zone p_time_zone)::date);
+  v_day date := coalesce(
+    p_snapshot.usage_date,
+    (coalesce(p_snapshot.last_activity_at, tallystick.current_time()) at time zone p_time_zone)::date
+  );
   v_more record;
   v_delta public.token_usage_events;
 begin
@@ -1986,12 +2021,19 @@ begin
   end if;
   if v_delta.event_key is null then
     v_delta := jsonb_populate_record(v_delta, to_jsonb(tallystick.blank_observation()) - 'occurred_at');
-    v_delta.event_key := tallystick.delta_key(p_deltas, v_totals.session_id, v_day, v_totals.model);
-    v_delta.occurred_at := tallystick.delta_time(p_deltas, p_snapshot.session_started_at, v_day, p_time_zone);
+    v_delta.event_key := tallystick.delta_key(
+      p_deltas, v_totals.source, v_totals.session_id, v_day, v_totals.model
+    );
+    v_delta.occurred_at := tallystick.delta_time(
+      p_deltas, p_snapshot.session_started_at, p_snapshot.last_activity_at, v_day, p_time_zone
+    );
     v_delta.usage_date := v_day;
     v_delta.source := v_totals.source;
     v_delta.session_id := v_totals.session_id;
     v_delta.model := v_totals.model;
+    v_delta.project := v_totals.project;
+    v_delta.device := v_totals.device;
+    v_delta.agent_version := v_totals.agent_version;
     v_delta.grain := v_totals.grain;
     v_delta.is_final := v_totals.is_final;
     v_delta.is_corrected := false;
@@ -2016,7 +2058,8 @@ $$;
 comment on function tallystick.next_delta(public.token_usage_events[], tallystick.snapshot, text) is
   'The delta that a snapshot makes or grows, null where it brings nothing, or why it is rejected.';
 
--- Snapshots of one user in the order of their sessions; one session's follow upon each other also within a call.
+-- Snapshots of one user in the order of their sources and sessions; one session's follow upon each other also within a
+-- call.
 create function tallystick.take_snapshots(
   p_user_id uuid, p_snapshots tallystick.snapshot[], out receipt jsonb, out rejected tallystick.snapshot[]
 )
@@ -2026,6 +2069,7 @@ as $$
 declare
   v_time_zone text;
   v_snapshot tallystick.snapshot;
+  v_source text;
   v_session_id text;
   v_deltas public.token_usage_events[];
   v_next record;
@@ -2035,9 +2079,10 @@ begin
   rejected := '{}';
   foreach v_snapshot in array p_snapshots loop
     if (v_snapshot.totals).reject_reason = '' then
-      if v_snapshot.session_id is distinct from v_session_id then
+      if (v_snapshot.session_id, (v_snapshot.totals).source) is distinct from (v_session_id, v_source) then
         v_session_id := v_snapshot.session_id;
-        v_deltas := tallystick.session_deltas(p_user_id, v_session_id);
+        v_source := (v_snapshot.totals).source;
+        v_deltas := tallystick.session_deltas(p_user_id, v_source, v_session_id);
       end if;
       v_next := tallystick.next_delta(v_deltas, v_snapshot, v_time_zone);
       if v_next.reject_reason is not null then
@@ -2088,7 +2133,8 @@ begin
   loop
     perform tallystick.check_caller(v_user_id);
     v_taken := tallystick.take_snapshots(v_user_id, array(
-      select s from unnest(v_snapshots) as s where s.user_id = v_user_id order by s.session_id collate "C", s.place
+      select s from unnest(v_snapshots) as s where s.user_id = v_user_id
+      order by (s.totals).source collate "C", s.session_id collate "C", s.place
     ));
     v_new := v_new + (v_taken.receipt ->> 'new')::integer;
     v_revised := v_revised + (v_taken.receipt ->> 'revised')::integer;
