@@ -46,7 +46,17 @@ class Root(NamedTuple):
 # its folders are a setting of their own, `claude_config_dirs`
 CLAUDE_CODE = Layout("claude-code", "Claude Code", "claude_code", "lines", (), r"[^/]+\.jsonl")
 
-CATALOG: tuple[Layout, ...] = (CLAUDE_CODE,)
+CODEX = Layout(
+    "codex",
+    "Codex CLI",
+    "codex",
+    "lines",
+    # a thread that is archived moves from the one to the other
+    ("${CODEX_HOME:-~/.codex}/sessions", "${CODEX_HOME:-~/.codex}/archived_sessions"),
+    r"rollout-[^/]+\.jsonl(?:\.zst)?",
+)
+
+CATALOG: tuple[Layout, ...] = (CLAUDE_CODE, CODEX)
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
 

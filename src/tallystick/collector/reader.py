@@ -15,12 +15,13 @@ import msgspec
 
 from tallystick.catalog import Layout
 from tallystick.collector.checkpoint import Checkpoint
+from tallystick.collector.compressed import SUFFIX, CompressedLines
 from tallystick.collector.database import NotADatabase, open_database
 from tallystick.collector.discover import TranscriptFile
 from tallystick.collector.document import read_document
 from tallystick.collector.fold import Fold
 from tallystick.collector.project import ProjectResolver
-from tallystick.collector.tail import LineBuffer, Tail
+from tallystick.collector.tail import Chunk, LineBuffer, Tail
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources.formats import DatabaseFormat, DocumentFormat, FileState, Format, LineFormat, NotWhole, Parsed
 
@@ -132,10 +133,10 @@ class _Reader:
 
     def _read_lines(self, job: Job) -> Iterator[Batch]:
         reading: LineFormat = format_of(job.file.layout)
-        with open_tail(job, self._buffer) as tail:
+        with _open_lines(job, self._buffer) as tail:
             state = state_of(job, is_anew=tail.is_anew)
             counted_before = Counter(state.line_counts)
-            for chunk in tail.chunks():
+            for chunk in self._chunks(job, tail):
                 taken = state
                 if chunk.is_unended:
                     # the checkpoint stays before this line, and so must the state that belongs to it
@@ -159,6 +160,14 @@ class _Reader:
                     yield from self.pack()
             self._mark(job, tail.checkpoint(), state)
         self._finish(job, reading, state, counted_before)
+
+    def _chunks(self, job: Job, tail: Tail | CompressedLines) -> Iterator[Chunk]:
+        """The chunks of a file; where a compressed one is torn, what stands before the tear."""
+        try:
+            yield from tail.chunks()
+        except NotWhole as error:
+            if tail.checkpoint().is_settled:
+                self._problems.append((job.number, str(error)))
 
     # -- documents
 
@@ -233,6 +242,12 @@ def format_of(layout: Layout) -> Any:
     return import_module(f"tallystick.sources.{layout.module}")
 
 
+def _open_lines(job: Job, buffer: LineBuffer) -> Tail | CompressedLines:
+    if job.file.path.endswith(SUFFIX):
+        return CompressedLines(job.file.path, is_whole=format_of(job.file.layout).is_whole_record)
+    return open_tail(job, buffer)
+
+
 def open_tail(job: Job, buffer: LineBuffer) -> Tail:
     # a state that this program cannot read any more is as good as none
     checkpoint = job.checkpoint if _read_state(job) is not None else None
@@ -268,4 +283,4 @@ def _one_reject(source: str, *, position: str, reason: str) -> Parsed:
 
 
 def _stem_of(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl")
+    return path.replace("\\", "/").rpartition("/")[2].removesuffix(SUFFIX).removesuffix(".jsonl")
