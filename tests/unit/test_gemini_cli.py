@@ -152,7 +152,7 @@ def test_a_document_in_utf_16_is_flagged() -> None:
 
 def test_a_document_read_again_says_only_what_it_holds_now() -> None:
     state = gemini_cli.new_state(DOCUMENT)
-    contents = [document(message(1)), document(message(1, timestamp=None), prompt(2))]
+    contents = [document(message(1), prompt(2), prompt(3)), document(message(1, timestamp=None), prompt(2))]
     for content in contents:
         observations = gemini_cli.parse_document(content, state=state, project_of=str, device="").observations
     assert [each.reject_reason for each in observations] == ["no_time"]
