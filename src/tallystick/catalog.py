@@ -89,7 +89,7 @@ CATALOG: tuple[Layout, ...] = (
         "OpenClaw",
         "openclaw",
         "lines",
-        ("~/.openclaw", "~/.clawdbot", "~/.moltbot", "~/.moldbot"),
+        ("~/.openclaw/agents", "~/.clawdbot/agents", "~/.moltbot/agents", "~/.moldbot/agents"),
         r"agents/[^/]+/sessions/[^/]+\.jsonl(?:\.(?:deleted|reset)\.[^/]+)?",
     ),
     Layout(
