@@ -128,7 +128,8 @@ def test_compaction_is_a_call_of_its_own_beside_the_turn() -> None:
 def test_a_fork_of_kimi_codes_copies_its_records_and_makes_no_call() -> None:
     lines = [code_line(number) for number in range(3)]
     origin = read(kimi_code, written(*code_header(), *lines), path=CODE_PATH).calls
-    copied = written(*code_header(), *lines, code_forked(9), code_line(10))
+    note = {"type": "permission.set_mode", "mode": "manual"}
+    copied = written(*code_header(), note, *lines, code_forked(9), code_line(10))
     fork = read(kimi_code, copied, path=CODE_PATH.replace(CODE_SESSION, "session_fork")).calls
     for order in (origin + fork, fork + origin):
         assert len(folded(order)) == 4

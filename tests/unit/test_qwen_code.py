@@ -112,6 +112,11 @@ def test_the_total_tells_whether_the_thoughts_are_in_the_output(total: int | Non
     assert (call.output_tokens, call.thinking_tokens) == (output_tokens, 300)
 
 
+def test_thoughts_beyond_the_output_that_holds_them_are_cut_to_it() -> None:
+    call = only(qwen_code, written(Call(1, output=100, thoughts=300).usage_line()), path=USAGE_PATH)
+    assert (call.output_tokens, call.thinking_tokens) == (100, 100)
+
+
 @pytest.mark.parametrize(
     ("back_end", "provider"), [("openai", ""), ("qwen-oauth", ""), ("gemini", "google"), ("anthropic", "anthropic")]
 )
