@@ -21,7 +21,8 @@ class Layout(NamedTuple):
 
     `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included; one whose variable is not set
     and has no default is left out. `files` is a regular expression for the end of a path, from the beginning of a name.
-    `module` has what `sources/formats.py` asks of its kind.
+    `module` has what `sources/formats.py` asks of its kind. Where others call their files so too, `folder` is one in
+    the path by which a file is told that somebody named.
     """
 
     source: str
@@ -30,10 +31,15 @@ class Layout(NamedTuple):
     kind: Kind
     roots: tuple[str, ...]
     files: str
+    folder: str = ""
 
     def has(self, path: str) -> bool:
         """Whether a path, with / between its parts, is named as these files are."""
         return _pattern(self.files)(path) is not None
+
+    def is_told_by(self, path: str) -> bool:
+        """Whether a path, wherever it lies, is of these files and of no others."""
+        return self.has(path) and (self.folder == "" or f"/{self.folder}/" in path)
 
 
 class Root(NamedTuple):
@@ -56,7 +62,64 @@ CODEX = Layout(
     r"rollout-[^/]+\.jsonl(?:\.zst)?",
 )
 
-CATALOG: tuple[Layout, ...] = (CLAUDE_CODE, CODEX)
+_GEMINI_ROOTS = ("${GEMINI_CLI_HOME:-~}/.gemini/tmp",)
+_KIMI_DESKTOP = "~/Library/Application Support/kimi-desktop/daimon-share/daimon/runtime/kimi-code/home"
+
+# Where two have the same names, the one that is told by its folder stands first.
+CATALOG: tuple[Layout, ...] = (
+    CLAUDE_CODE,
+    CODEX,
+    Layout(
+        "gemini-cli",
+        "Gemini CLI",
+        "gemini_cli",
+        "lines",
+        _GEMINI_ROOTS,
+        r"chats/(?:session-[^/]+|[^/]*[0-9a-f]{8}-[0-9a-f]{4}-[^/]*/[^/]+)\.jsonl",
+    ),
+    Layout("gemini-cli", "Gemini CLI", "gemini_cli", "document", _GEMINI_ROOTS, r"chats/session-[^/]+\.json"),
+    Layout(
+        "kimi-cli",
+        "Kimi CLI",
+        "kimi_cli",
+        "lines",
+        ("${KIMI_SHARE_DIR:-~/.kimi}/sessions",),
+        r"(?:[^/]+_)?[0-9a-f]{32}/[^/]+/(?:subagents/[^/]+/)?wire\.jsonl",
+    ),
+    Layout(
+        "kimi-code",
+        "Kimi Code",
+        "kimi_code",
+        "lines",
+        ("${KIMI_CODE_HOME:-~/.kimi-code}/sessions", f"{_KIMI_DESKTOP}/sessions"),
+        r"agents/[^/]+/wire\.jsonl",
+    ),
+    Layout("oh-my-pi", "Oh-My-Pi", "oh_my_pi", "lines", ("~/.omp/agent/sessions",), r"[^/]+\.jsonl", folder=".omp"),
+    Layout(
+        "openclaw",
+        "OpenClaw",
+        "openclaw",
+        "lines",
+        ("~/.openclaw/agents", "~/.clawdbot/agents", "~/.moltbot/agents", "~/.moldbot/agents"),
+        r"agents/[^/]+/sessions/[^/]+\.jsonl(?:\.(?:deleted|reset)\.[^/]+)?",
+    ),
+    Layout(
+        "pi",
+        "pi",
+        "pi",
+        "lines",
+        ("${PI_CODING_AGENT_DIR:-~/.pi/agent}/sessions",),
+        r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z_[^/]+\.jsonl",
+    ),
+    Layout(
+        "qwen-code",
+        "Qwen Code",
+        "qwen_code",
+        "lines",
+        ("${QWEN_HOME:-~/.qwen}/usage", "${QWEN_HOME:-~/.qwen}/projects"),
+        r"(?:usage/token-usage-\d{4}-\d\d|projects/[^/]+/chats/(?:\w+/)?[^/]+)\.jsonl",
+    ),
+)
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
 
@@ -71,7 +134,7 @@ def layout_of(path: str, source: str | None = None) -> Layout:
     """The layout of a file that somebody named, by its name; what no other source would write is Claude Code's."""
     path = path.replace("\\", "/")
     candidates = [layout for layout in CATALOG if source in (None, layout.source)]
-    fitting = [layout for layout in candidates if layout is not CLAUDE_CODE and layout.has(path)]
+    fitting = [layout for layout in candidates if layout is not CLAUDE_CODE and layout.is_told_by(path)]
     return (fitting or [layout for layout in candidates if source is not None] or [CLAUDE_CODE])[0]
 
 

@@ -54,7 +54,7 @@ def walk(
     says whether a call was lost with it. `is_record` tells a record from a part of one, behind a torn record.
     """
     content = bytes(lines)
-    if offset == 0 and _is_utf_16(content[:3]):
+    if offset == 0 and is_utf_16(content[:3]):
         state.encoding_problem = "utf-16"
         yield Found({}, f"{stem}:0", "encoding")
     if state.encoding_problem:
@@ -113,6 +113,6 @@ def _type_of(line: bytes) -> str:
     return kind if isinstance(kind, str) else NO_TYPE
 
 
-def _is_utf_16(head: bytes) -> bool:
+def is_utf_16(head: bytes) -> bool:
     """Whether a file that begins so is UTF-16, with or without a byte order mark."""
     return head[:2] in (b"\xff\xfe", b"\xfe\xff", b"{\x00") or (head[1:2] == b"{" and head[0] == head[-1] == 0)

@@ -1,0 +1,110 @@
+"""What sources of small JSON lines share: the state of a file, a time that may be inherited, a call put together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from tallystick.observation import Observation
+from tallystick.sources.formats import FileState, Parsed, reject
+from tallystick.sources.json_walk import NO_TYPE, walk
+from tallystick.sources.members import CountReader, text_of
+
+# Our name for a record that reports a call and no tokens: what failed or was stopped before the model answered.
+NO_USAGE: Final = "(no usage)"
+_COUNTS: Final = (
+    *("input_tokens", "cache_creation_5m_tokens", "cache_creation_1h_tokens", "cache_read_tokens", "output_tokens"),
+    *("thinking_tokens", "web_search_requests"),
+)
+
+
+class CallState(FileState):
+    """What lines above a call say of it; `stem` names the file, `occurred_at` is the last time that was read."""
+
+    stem: str = ""
+    session_id: str = ""
+    cwd: str = ""
+    occurred_at: str = ""
+
+
+def stem_of(path: str) -> str:
+    """A file's name without the suffix of its kind."""
+    name = parts_of(path)[-1]
+    return name.removesuffix(".jsonl").removesuffix(".json")
+
+
+def parts_of(path: str) -> list[str]:
+    return path.replace("\\", "/").split("/")
+
+
+def read_lines(
+    lines: memoryview,
+    *,
+    offset: int,
+    state: CallState,
+    is_wanted: Callable[[bytes], object],
+    is_record: Callable[[dict[str, object]], bool],
+    source: str,
+    observe: Callable[[dict[str, object], str], Iterable[Observation]],
+) -> Parsed:
+    """What `observe` makes of every record that is wanted, given the record and its position."""
+    observations: list[Observation] = []
+    for found in walk(lines, offset=offset, stem=state.stem, state=state, is_wanted=is_wanted, is_record=is_record):
+        if found.fault:
+            observations.append(reject(state, source=source, position=found.position, reason=found.fault))
+        else:
+            observations += observe(found.record, found.position)
+    return Parsed(observations)
+
+
+def count_other(state: CallState, record: dict[str, object]) -> None:
+    """Count a record that was looked at and reports no call."""
+    state.count_lines(text_of(record, "type") or NO_TYPE)
+
+
+def settle(labels: Observation, reader: CountReader, *, state: CallState) -> list[Observation]:
+    """The observation that may go to the ledger; none where nothing was used, a rejected one where it cannot count.
+
+    A record without a time takes that of the last one that had one. Thinking is a part of the output and cut to it.
+    """
+    state.occurred_at = labels.occurred_at or state.occurred_at
+    if reader.fault:
+        return [reject(state, source=labels.source, position=labels.position, reason=reader.fault)]
+    if not any(getattr(labels, name) for name in _COUNTS):
+        state.count_lines(NO_USAGE)
+        return []
+    if not state.occurred_at:
+        return [reject(state, source=labels.source, position=labels.position, reason="no_time")]
+    flags = labels.flags
+    flags += ("coerced",) if reader.is_coerced else ()
+    flags += () if labels.occurred_at else ("time_inherited",)
+    return [
+        msgspec.structs.replace(
+            labels,
+            occurred_at=state.occurred_at,
+            thinking_tokens=min(labels.thinking_tokens, max(labels.output_tokens, 0)),
+            is_final=True,
+            flags=flags,
+        )
+    ]
+
+
+def fingerprint(call: Observation, *, state: CallState) -> str:
+    """A call by its model, time and counts, for what has no id: a copy of its record in another file has the same."""
+    counts = (call.input_tokens, call.cache_creation_5m_tokens, call.cache_read_tokens, call.output_tokens)
+    told = (call.provider, call.model, call.occurred_at or state.occurred_at, *map(str, counts))
+    return hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def read_cost(part: dict[str, object], name: str) -> Decimal | None:
+    """A sum of money that the agent worked out; None where there is none, or one that no ledger could hold."""
+    value = part.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return None
+    cost = Decimal(value)
+    exponent = cost.as_tuple().exponent
+    return cost if isinstance(exponent, int) and exponent >= -30 and 0 <= cost <= 10**12 else None

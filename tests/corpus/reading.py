@@ -1,0 +1,76 @@
+"""How tests read what a source of lines would be given: at once, in pieces, several files in any order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tallystick.observation import Observation
+
+
+class Outcome(NamedTuple):
+    """What came of a file: the calls, what was rejected by place and reason, and the state behind its last line."""
+
+    calls: list[Observation]
+    rejects: list[tuple[str, str]]
+    state: Any
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(call.output_tokens for call in self.calls)
+
+    @property
+    def keys(self) -> list[str]:
+        return [call.event_key for call in self.calls]
+
+
+def written(*records: Mapping[str, object]) -> bytes:
+    return b"".join(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in records)
+
+
+def read(module: ModuleType, content: bytes, *, path: str, cuts: Iterable[int] = ()) -> Outcome:
+    """Parses a file, cut at the given lines, the state going through JSON at each cut as it does between two runs."""
+    state = module.new_state(path)
+    ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
+    places = sorted({0, len(content), *(ends[cut % len(ends)] for cut in cuts)})
+    observations: list[Observation] = []
+    for start, end in pairwise(places):
+        state = msgspec.json.decode(msgspec.json.encode(state), type=module.ParserState)
+        part = memoryview(content)[start:end]
+        observations += module.parse(part, offset=start, state=state, project_of=str, device="laptop").observations
+    rejects = [(each.position, each.reject_reason) for each in observations if each.reject_reason]
+    expected = {reason: sum(other == reason for _, other in rejects) for _, reason in rejects}
+    assert state.reject_counts == expected
+    return Outcome([each for each in observations if not each.reject_reason], rejects, state)
+
+
+def only(module: ModuleType, content: bytes, *, path: str) -> Observation:
+    outcome = read(module, content, path=path)
+    assert outcome.rejects == []
+    (call,) = outcome.calls
+    return call
+
+
+def _how_much(call: Observation) -> tuple[object, ...]:
+    counts = (call.input_tokens, call.cache_creation_5m_tokens, call.cache_creation_1h_tokens, call.cache_read_tokens)
+    labels = (call.provider, call.model, call.service_tier, call.grain, call.reported_cost_usd or -1)
+    flags = sorted(set(call.flags) - {"time_inherited"})
+    return (call.is_final, call.output_tokens, call.origin_rank, *counts, call.thinking_tokens, *labels, flags)
+
+
+def _when_and_where(call: Observation) -> tuple[object, ...]:
+    labels = (call.source, call.session_id, call.project, call.device, call.git_branch, call.agent_version)
+    return (call.occurred_at, call.place_order, *labels, call.is_sidechain)
+
+
+def folded(calls: Iterable[Observation]) -> dict[str, tuple[object, ...]]:
+    """The events that the ledger makes of observations: by key what is most, and where it was first."""
+    by_key: dict[str, list[Observation]] = {}
+    for call in calls:
+        by_key.setdefault(call.event_key, []).append(call)
+    return {key: (max(map(_how_much, copies)), min(map(_when_and_where, copies))) for key, copies in by_key.items()}
