@@ -19,9 +19,10 @@ Kind = Literal["lines", "document", "database"]
 class Layout(NamedTuple):
     """One kind of file that a source leaves behind.
 
-    `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included; one whose variable is not set
-    and has no default is left out. `files` is a regular expression for the end of a path, from the beginning of a name.
-    `module` has what `sources/formats.py` asks of its kind.
+    `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included, or single files of any name;
+    one whose variable is not set and has no default is left out. `files` is a regular expression for the end of a path,
+    from the beginning of a name. `module` has what `sources/formats.py` asks of its kind. Of a flat layout nothing lies
+    in the folders below a root, which may hold a great deal else.
     """
 
     source: str
@@ -30,6 +31,7 @@ class Layout(NamedTuple):
     kind: Kind
     roots: tuple[str, ...]
     files: str
+    is_flat: bool = False
 
     def has(self, path: str) -> bool:
         """Whether a path, with / between its parts, is named as these files are."""
@@ -46,7 +48,25 @@ class Root(NamedTuple):
 # its folders are a setting of their own, `claude_config_dirs`
 CLAUDE_CODE = Layout("claude-code", "Claude Code", "claude_code", "lines", (), r"[^/]+\.jsonl")
 
-CATALOG: tuple[Layout, ...] = (CLAUDE_CODE,)
+_DATA_HOME = "${XDG_DATA_HOME:-~/.local/share}"
+_OPENCODE = f"{_DATA_HOME}/opencode"
+
+CATALOG: tuple[Layout, ...] = (
+    CLAUDE_CODE,
+    Layout("opencode", "OpenCode", "opencode", "database", (_OPENCODE, "${OPENCODE_DB}"), r"opencode[\w.-]*\.db", True),
+    Layout(
+        "opencode",
+        "OpenCode",
+        "opencode_files",
+        "document",
+        (f"{_OPENCODE}/storage/message",),
+        r"ses_[^/]+/msg_[^/]+\.json",
+    ),
+    Layout("kilo-cli", "Kilo CLI", "kilo_cli", "database", (f"{_DATA_HOME}/kilo",), r"kilo[\w.-]*\.db", True),
+    Layout(
+        "mimo-code", "MiMo Code", "mimo_code", "database", (f"{_DATA_HOME}/mimocode",), r"mimocode[\w.-]*\.db", True
+    ),
+)
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
 
