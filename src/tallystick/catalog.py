@@ -50,6 +50,7 @@ CLAUDE_CODE = Layout("claude-code", "Claude Code", "claude_code", "lines", (), r
 
 _DATA_HOME = "${XDG_DATA_HOME:-~/.local/share}"
 _OPENCODE = f"{_DATA_HOME}/opencode"
+_COPILOT = "${COPILOT_HOME:-~/.copilot}"
 
 CATALOG: tuple[Layout, ...] = (
     CLAUDE_CODE,

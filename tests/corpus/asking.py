@@ -50,6 +50,7 @@ def _how_much(observation: Observation) -> tuple[object, ...]:
     return (
         observation.is_final,
         observation.output_tokens,
+        observation.origin_rank,
         observation.input_tokens,
         observation.cache_creation_5m_tokens,
         observation.cache_read_tokens,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.observation import Observation
@@ -137,8 +137,8 @@ def test_a_fork_whose_copies_have_new_ids_is_counted_once(history: OpenCodeHisto
     assert len(observations) == 6
     held = winners(observations)
     assert len(held) == 3
-    # the first figure that stands after is_final and the output is the input: 1 + 2 + 3, and all in the first session
-    assert sum(each[2] for each in held.values()) == 6  # type: ignore[misc]
+    # behind is_final, the output and the origin stands the input: 1 + 2 + 3, and all in the first session
+    assert sum(each[3] for each in held.values()) == 6  # type: ignore[misc]
     assert {each[-3] for each in held.values()} == {"ses_1"}
 
 
@@ -301,6 +301,7 @@ def test_what_was_made_from_opencode_has_its_own_name(history: OpenCodeHistory, 
 WRITES = st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 3)), min_size=1, max_size=12)
 
 
+@settings(max_examples=25, deadline=None)  # every example is a database on the disk
 @given(writes=WRITES)
 def test_looking_after_every_write_gives_what_one_look_gives(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[int, bool, int]]
