@@ -67,6 +67,32 @@ CATALOG: tuple[Layout, ...] = (
     Layout(
         "mimo-code", "MiMo Code", "mimo_code", "database", (f"{_DATA_HOME}/mimocode",), r"mimocode[\w.-]*\.db", True
     ),
+    Layout(
+        "copilot-cli", "Copilot CLI", "copilot_cli", "lines", (f"{_COPILOT}/session-state",), r"[^/]+/events\.jsonl"
+    ),
+    Layout("copilot-cli", "Copilot CLI", "copilot_cli_store", "database", (_COPILOT,), r"session-store\.db", True),
+    Layout(
+        "copilot-cli",
+        "Copilot CLI",
+        "copilot_cli_otel",
+        "lines",
+        ("${COPILOT_OTEL_FILE_EXPORTER_PATH}", f"{_COPILOT}/otel"),
+        r"[^/]*otel[^/]*\.jsonl",
+    ),
+    Layout(
+        "goose",
+        "Goose",
+        "goose",
+        "database",
+        (
+            "${GOOSE_PATH_ROOT}/data/sessions",
+            f"{_DATA_HOME}/goose/sessions",
+            "~/.local/share/Block/goose/sessions",
+            "~/Library/Application Support/goose/sessions",
+        ),
+        r"sessions\.db",
+        True,
+    ),
 )
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
