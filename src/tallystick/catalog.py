@@ -93,6 +93,7 @@ CATALOG: tuple[Layout, ...] = (
         r"sessions\.db",
         True,
     ),
+    Layout("zcode", "ZCode", "zcode", "database", ("~/.zcode/cli/db",), r"db\.sqlite", True),
 )
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")

@@ -168,6 +168,13 @@ def test_a_record_copied_into_another_session_is_of_its_own_session() -> None:
     assert winners([here, there]) == winners([here])
 
 
+def test_the_same_prompt_in_two_sessions_is_two_calls() -> None:
+    content = written(Call().event(accounting=None))
+    (here,), _ = read(content)
+    (there,), _ = read(content, path="session-state/other/events.jsonl")
+    assert len(winners([here, there])) == 2
+
+
 def test_the_folder_names_the_session_where_the_record_does_not() -> None:
     observation = only(start_event(), Call().event(accounting=None))
     assert (observation.session_id, observation.request_id) == (SESSION, "msg_0001")

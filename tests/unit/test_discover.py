@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.catalog import CATALOG, Layout, Root, claude_code_roots
-from tallystick.collector.discover import discover, discover_paths
+from tallystick.collector.discover import discover, discover_changed, discover_paths
 from tallystick.errors import ConfigError
 from tests.unit.nobody import as_nobody
 
@@ -182,6 +182,9 @@ def test_of_a_flat_layout_only_the_root_itself_is_listed(tmp_path: Path) -> None
     assert [file.path for file in discover([Root(tmp_path / "data", FLAT)]).files] == [str(path)]
     everywhere = discover([Root(tmp_path / "data", FLAT._replace(is_flat=False))]).files
     assert len(everywhere) == 3
+    changed = [str(path), str(tmp_path / "data" / "deep" / "agent.db")]
+    told = discover_changed(changed, [Root(tmp_path / "data", FLAT)])
+    assert [file.path for file in told.files] == [str(path)]
 
 
 def test_a_root_may_be_a_single_file_of_any_name(tmp_path: Path) -> None:
@@ -203,6 +206,7 @@ def test_a_root_may_be_a_single_file_of_any_name(tmp_path: Path) -> None:
         ("/h/.copilot/session-store.db", "copilot_cli_store"),
         ("/h/.copilot/otel/copilot-otel.jsonl", "copilot_cli_otel"),
         ("/h/.local/share/goose/sessions/sessions.db", "goose"),
+        ("/h/.zcode/cli/db/db.sqlite", "zcode"),
     ],
 )
 def test_the_file_of_an_agent_is_known_by_its_name(path: str, module: str) -> None:

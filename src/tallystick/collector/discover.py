@@ -66,7 +66,8 @@ def discover_changed(paths: Iterable[str], roots: Iterable[Root]) -> Discovery:
     places = [(os.path.realpath(root.path), root.layout) for root in roots]
     for path in {os.path.realpath(path.removesuffix(WRITE_AHEAD_SUFFIX)) for path in paths}:
         for folder, layout in places:
-            if path == folder or path.startswith(folder + os.sep):
+            depth = path.removeprefix(folder).count(os.sep) if path.startswith(folder + os.sep) else 0
+            if path == folder or depth == 1 or (depth and _goes_down(layout)):
                 try:
                     walk.add_changed(path, layout)
                 except OSError:
