@@ -122,6 +122,19 @@ def test_several_rows_that_carry_forward_are_one_total(history: GooseHistory) ->
     assert (others, asked.observations) == ([], [])
 
 
+def test_what_was_carried_is_asked_for_when_it_is_new_and_not_for_ever(history: GooseHistory) -> None:
+    history.save_call()
+    first = ask(goose, history.path)
+    assert first.snapshots == []
+    history.save_call(model=None, cost_source="carried_forward")
+    second = ask(goose, history.path, state=first.state)
+    assert len(second.snapshots) == 1
+    for number in range(150):
+        history.save_call(input_tokens=50_000 + number)
+    third = ask(goose, history.path, state=second.state)
+    assert ask(goose, history.path, state=third.state).snapshots == []
+
+
 def test_totals_that_know_the_cache_are_disjoint(tmp_path: Path) -> None:
     history = GooseHistory(tmp_path / "sessions.db")
     history.connection.execute("drop table usage_ledger")
