@@ -19,10 +19,11 @@ Kind = Literal["lines", "document", "database"]
 class Layout(NamedTuple):
     """One kind of file that a source leaves behind.
 
-    `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included; one whose variable is not set
-    and has no default is left out. `files` is a regular expression for the end of a path, from the beginning of a name.
-    `module` has what `sources/formats.py` asks of its kind. Where others call their files so too, `folder` is one in
-    the path by which a file is told that somebody named.
+    `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included, or single files of any name;
+    one whose variable is not set and has no default is left out. `files` is a regular expression for the end of a path,
+    from the beginning of a name. `module` has what `sources/formats.py` asks of its kind. Of a flat layout nothing lies
+    in the folders below a root, which may hold a great deal else. Where others call their files so too, `folder` is one
+    in the path by which a file is told that somebody named.
     """
 
     source: str
@@ -31,6 +32,7 @@ class Layout(NamedTuple):
     kind: Kind
     roots: tuple[str, ...]
     files: str
+    is_flat: bool = False
     folder: str = ""
 
     def has(self, path: str) -> bool:
@@ -64,6 +66,10 @@ CODEX = Layout(
 
 _GEMINI_ROOTS = ("${GEMINI_CLI_HOME:-~}/.gemini/tmp",)
 _KIMI_DESKTOP = "~/Library/Application Support/kimi-desktop/daimon-share/daimon/runtime/kimi-code/home"
+
+_DATA_HOME = "${XDG_DATA_HOME:-~/.local/share}"
+_OPENCODE = f"{_DATA_HOME}/opencode"
+_COPILOT = "${COPILOT_HOME:-~/.copilot}"
 
 # Where two have the same names, the one that is told by its folder stands first.
 CATALOG: tuple[Layout, ...] = (
@@ -119,6 +125,46 @@ CATALOG: tuple[Layout, ...] = (
         ("${QWEN_HOME:-~/.qwen}/usage", "${QWEN_HOME:-~/.qwen}/projects"),
         r"(?:usage/token-usage-\d{4}-\d\d|projects/[^/]+/chats/(?:\w+/)?[^/]+)\.jsonl",
     ),
+    Layout("opencode", "OpenCode", "opencode", "database", (_OPENCODE, "${OPENCODE_DB}"), r"opencode[\w.-]*\.db", True),
+    Layout(
+        "opencode",
+        "OpenCode",
+        "opencode_files",
+        "document",
+        (f"{_OPENCODE}/storage/message",),
+        r"ses_[^/]+/msg_[^/]+\.json",
+    ),
+    Layout("kilo-cli", "Kilo CLI", "kilo_cli", "database", (f"{_DATA_HOME}/kilo",), r"kilo[\w.-]*\.db", True),
+    Layout(
+        "mimo-code", "MiMo Code", "mimo_code", "database", (f"{_DATA_HOME}/mimocode",), r"mimocode[\w.-]*\.db", True
+    ),
+    Layout(
+        "copilot-cli", "Copilot CLI", "copilot_cli", "lines", (f"{_COPILOT}/session-state",), r"[^/]+/events\.jsonl"
+    ),
+    Layout("copilot-cli", "Copilot CLI", "copilot_cli_store", "database", (_COPILOT,), r"session-store\.db", True),
+    Layout(
+        "copilot-cli",
+        "Copilot CLI",
+        "copilot_cli_otel",
+        "lines",
+        ("${COPILOT_OTEL_FILE_EXPORTER_PATH}", f"{_COPILOT}/otel"),
+        r"[^/]*otel[^/]*\.jsonl",
+    ),
+    Layout(
+        "goose",
+        "Goose",
+        "goose",
+        "database",
+        (
+            "${GOOSE_PATH_ROOT}/data/sessions",
+            f"{_DATA_HOME}/goose/sessions",
+            "~/.local/share/Block/goose/sessions",
+            "~/Library/Application Support/goose/sessions",
+        ),
+        r"sessions\.db",
+        True,
+    ),
+    Layout("zcode", "ZCode", "zcode", "database", ("~/.zcode/cli/db",), r"db\.sqlite", True),
 )
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.catalog import claude_code_roots
-from tallystick.collector.discover import discover, discover_paths
+from tallystick.catalog import CATALOG, Layout, Root, claude_code_roots
+from tallystick.collector.discover import discover, discover_changed, discover_paths
 from tallystick.errors import ConfigError
 from tests.unit.nobody import as_nobody
 
@@ -170,3 +170,45 @@ def test_a_name_that_is_not_utf_8_is_found(tmp_path: Path) -> None:
     with open(os.fsencode(folder) + b"/\xff.jsonl", "wb"):  # noqa: PTH123 -- a Path cannot be made of such bytes
         pass
     assert len(found(tmp_path)) == 2
+
+
+FLAT = Layout("agent", "Agent", "agent", "database", (), r"agent\.db", True)
+
+
+def test_of_a_flat_layout_only_the_root_itself_is_listed(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "data" / "agent.db")
+    make_transcript(tmp_path / "data" / "deep" / "agent.db")
+    (tmp_path / "data" / "linked").symlink_to(make_transcript(tmp_path / "elsewhere" / "agent.db").parent)
+    assert [file.path for file in discover([Root(tmp_path / "data", FLAT)]).files] == [str(path)]
+    everywhere = discover([Root(tmp_path / "data", FLAT._replace(is_flat=False))]).files
+    assert len(everywhere) == 3
+    changed = [str(path), str(tmp_path / "data" / "deep" / "agent.db")]
+    told = discover_changed(changed, [Root(tmp_path / "data", FLAT)])
+    assert [file.path for file in told.files] == [str(path)]
+
+
+def test_a_root_may_be_a_single_file_of_any_name(tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / "named-by-a-variable")
+    (tmp_path / "link").symlink_to(path)
+    discovery = discover([Root(tmp_path / "link", FLAT), Root(tmp_path / "nowhere", FLAT)])
+    assert ([file.path for file in discovery.files], discovery.problems) == ([str(path)], [])
+
+
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [
+        ("/h/.local/share/opencode/opencode.db", "opencode"),
+        ("/h/.local/share/opencode/opencode-canary.db", "opencode"),
+        ("/h/.local/share/opencode/storage/message/ses_1/msg_1.json", "opencode_files"),
+        ("/h/.local/share/kilo/kilo.db", "kilo_cli"),
+        ("/h/.local/share/mimocode/mimocode.db", "mimo_code"),
+        ("/h/.copilot/session-state/a42c/events.jsonl", "copilot_cli"),
+        ("/h/.copilot/session-store.db", "copilot_cli_store"),
+        ("/h/.copilot/otel/copilot-otel.jsonl", "copilot_cli_otel"),
+        ("/h/.local/share/goose/sessions/sessions.db", "goose"),
+        ("/h/.zcode/cli/db/db.sqlite", "zcode"),
+    ],
+)
+def test_the_file_of_an_agent_is_known_by_its_name(path: str, module: str) -> None:
+    assert [layout.module for layout in CATALOG if layout.source != "claude-code" and layout.has(path)] == [module]
+    assert not any(layout.has(f"{path}-wal") for layout in CATALOG)

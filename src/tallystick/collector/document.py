@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from io import FileIO
+from pathlib import Path
 from typing import NamedTuple
 
 from tallystick.collector.checkpoint import REST_NS, Checkpoint
@@ -38,9 +38,10 @@ class Document(NamedTuple):
 
 def read_document(file: TranscriptFile) -> Document:
     """The whole of a file; raises OSError where it cannot be read, or is larger than a document of an agent can be."""
-    with FileIO(file.path) as opened:
+    with Path(file.path).open("rb") as opened:
         status = os.fstat(opened.fileno())
         if status.st_size > MAX_DOCUMENT_BYTES:
             raise OSError(f"larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
-        content = opened.read(MAX_DOCUMENT_BYTES)
+        # whatever is written from now on changes the file's time, and is read with all the rest another time
+        content = opened.read(status.st_size)
     return Document(content, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -145,7 +145,10 @@ class _Intake:
     def summary(self) -> ImportSummary:
         if self._on_progress:
             self._tell()
-        known = {job.file.layout.source: format_of(job.file.layout).KNOWN_LINE_TYPES for job in self._jobs}
+        # a source may have several layouts, each with types of its own
+        known: dict[str, frozenset[str]] = {}
+        for layout in {job.file.layout for job in self._jobs}:
+            known[layout.source] = known.get(layout.source, frozenset()) | format_of(layout).KNOWN_LINE_TYPES
         unknown = sorted(
             name
             for source, counts in self._line_counts.items()

@@ -5,6 +5,7 @@ It is loaded only where something is new, because the parser's libraries take lo
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tallystick.catalog import Layout
-from tallystick.collector.checkpoint import Checkpoint
+from tallystick.collector.checkpoint import REST_NS, Checkpoint
 from tallystick.collector.compressed import SUFFIX, CompressedLines
 from tallystick.collector.database import NotADatabase, open_database
 from tallystick.collector.discover import TranscriptFile
@@ -196,11 +197,18 @@ class _Reader:
 
     def _read_database(self, job: Job) -> Iterator[Batch]:
         reading: DatabaseFormat = format_of(job.file.layout)
-        state = state_of(job, is_anew=False)
+        # what a state says of one database says nothing of another in its place
+        is_another = job.checkpoint is not None and job.checkpoint[:2] != job.file[1:3]
+        state = state_of(job, is_anew=is_another)
         counted_before = Counter(state.line_counts)
+        has_rested = time.time_ns() - job.file.mtime_ns >= REST_NS
         try:
             with open_database(job.file.path) as database:
-                for query in reading.queries(database.columns(), state):
+                columns = database.columns()
+                queries = reading.queries(columns, state)
+                if columns and not queries:
+                    self._problems.append((job.number, "has no table that is known"))
+                for query in queries:
                     for rows in database.ask(query, rows_at_once=ROWS_AT_ONCE):
                         self._take(
                             reading.take_rows(
@@ -213,7 +221,8 @@ class _Reader:
             self._problems.append((job.number, str(error)))
             return
         self._bytes_read += job.file.size
-        checkpoint = Checkpoint(*job.file[1:5], job.file.size, b"", is_settled=True, pending_bytes=0)
+        # a log is written over in place: only its time tells of that, and within one tick of the clock not even that
+        checkpoint = Checkpoint(*job.file[1:5], job.file.size, b"", is_settled=has_rested, pending_bytes=0)
         self._mark(job, checkpoint, state)
         self._finish(job, reading, state, counted_before)
 

@@ -246,6 +246,6 @@ class Watcher:
 
 
 def _folders(settings: Settings) -> list[str]:
-    """The roots that are there, without those that lie in another."""
-    found = sorted({str(root.path.resolve()) for root in settings.roots if root.path.is_dir()})
+    """The roots that are there, folders or single files, without those that lie in another."""
+    found = sorted({str(root.path.resolve()) for root in settings.roots if root.path.exists()})
     return [folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)]
