@@ -210,5 +210,6 @@ def test_a_root_may_be_a_single_file_of_any_name(tmp_path: Path) -> None:
     ],
 )
 def test_the_file_of_an_agent_is_known_by_its_name(path: str, module: str) -> None:
-    assert [layout.module for layout in CATALOG if layout.source != "claude-code" and layout.has(path)] == [module]
+    told = [layout.module for layout in CATALOG if layout.source != "claude-code" and layout.is_told_by(path)]
+    assert told == [module]
     assert not any(layout.has(f"{path}-wal") for layout in CATALOG)

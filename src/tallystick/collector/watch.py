@@ -149,6 +149,7 @@ class Watcher:
         state = ledger.ledger_state()
         self._status.ledger_id, self._status.user_id = state.ledger_id, state.user_id
         self._status.error, self._status.next_try_at = "", 0.0
+        self._tell()
         for found, is_all in self._looks(settings):
             summary = import_found(found, ledger, settings, is_all=is_all)
             self._note(summary, is_all=is_all)
