@@ -159,13 +159,19 @@ class Watcher:
         while not self._stop.is_set():
             yield discover(settings.roots), True
             walk_at = time.monotonic() + WALK_EVERY_S
-            again_at, changed = time.monotonic() + LOOK_AGAIN_S, set[str]()
+            again_at, changed, walks_left = 0.0, set[str](), 2
             try:
                 for hints in self._hints(settings):
                     now = time.monotonic()
                     if self._stop.is_set() or now >= walk_at:
                         break
-                    if hints:
+                    if walks_left and now >= again_at:
+                        # nobody tells of what was written since the look and before the system was asked to tell, and
+                        # the second time it has come to rest
+                        walks_left -= 1
+                        again_at = now + LOOK_AGAIN_S
+                        yield discover(settings.roots), True
+                    elif hints:
                         changed |= hints
                         again_at = now + LOOK_AGAIN_S
                         yield discover_changed(hints, settings.roots), False
