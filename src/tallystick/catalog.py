@@ -21,7 +21,8 @@ class Layout(NamedTuple):
 
     `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included; one whose variable is not set
     and has no default is left out. `files` is a regular expression for the end of a path, from the beginning of a name.
-    `module` has what `sources/formats.py` asks of its kind.
+    `module` has what `sources/formats.py` asks of its kind. `levels` is how many folders below a root are looked into,
+    for a root that holds much else.
     """
 
     source: str
@@ -30,6 +31,7 @@ class Layout(NamedTuple):
     kind: Kind
     roots: tuple[str, ...]
     files: str
+    levels: int | None = None
 
     def has(self, path: str) -> bool:
         """Whether a path, with / between its parts, is named as these files are."""
@@ -46,7 +48,59 @@ class Root(NamedTuple):
 # its folders are a setting of their own, `claude_config_dirs`
 CLAUDE_CODE = Layout("claude-code", "Claude Code", "claude_code", "lines", (), r"[^/]+\.jsonl")
 
-CATALOG: tuple[Layout, ...] = (CLAUDE_CODE,)
+_DATA_HOME = "${XDG_DATA_HOME:-~/.local/share}"
+_CONFIG_HOME = "${XDG_CONFIG_HOME:-~/.config}"
+_CLINE_DATA = "${CLINE_DATA_DIR:-${CLINE_DIR:-~/.cline}/data}"
+# the editors of the family of VS Code, here, and where one that runs elsewhere has its other half
+_EDITORS = ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
+_REMOTE_EDITORS = ("vscode-server", "vscode-server-insiders", "vscodium-server", "cursor-server", "windsurf-server")
+_EDITOR_FOLDERS = (
+    *(f"{_CONFIG_HOME}/{editor}" for editor in _EDITORS),
+    *(f"~/Library/Application Support/{editor}" for editor in _EDITORS),
+    *(f"~/.{editor}/data" for editor in _REMOTE_EDITORS),
+)
+
+
+def _tasks_of(extension: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/User/globalStorage/{extension}/tasks" for folder in _EDITOR_FOLDERS)
+
+
+def _task_files(extension: str) -> str:
+    return rf"{re.escape(extension)}/tasks/[^/]+/ui_messages\.json"
+
+
+_ROO, _KILO, _BOB = "rooveterinaryinc.roo-cline", "kilocode.kilo-code", "ibm.bob-code"
+_CLINE_TASKS = (*_tasks_of("saoudrizwan.claude-dev"), f"{_CLINE_DATA}/tasks")
+_CLINE_SESSIONS = f"${{CLINE_SESSION_DATA_DIR:-{_CLINE_DATA}/sessions}}"
+_MANICODE = tuple(f"{_CONFIG_HOME}/{name}/projects" for name in ("manicode", "manicode-dev", "manicode-staging"))
+_HERMES = "${HERMES_HOME:-~/.hermes}"
+
+CATALOG: tuple[Layout, ...] = (
+    CLAUDE_CODE,
+    Layout("roo-code", "Roo Code", "roo_code", "document", _tasks_of(_ROO), _task_files(_ROO)),
+    Layout("kilo-code", "Kilo Code", "kilo_code", "document", _tasks_of(_KILO), _task_files(_KILO)),
+    Layout("ibm-bob", "IBM Bob", "ibm_bob", "document", _tasks_of(_BOB), _task_files(_BOB)),
+    # behind the extensions that grew out of it: a task of none of them is taken for its own
+    Layout("cline", "Cline", "cline", "document", _CLINE_TASKS, r"[^/]+/ui_messages\.json"),
+    Layout("cline-cli", "Cline CLI", "cline_cli", "document", (_CLINE_SESSIONS,), r"[^/]+\.messages\.json"),
+    Layout("droid", "Droid", "droid", "document", ("${FACTORY_DIR:-~/.factory}/sessions",), r"[^/]+\.settings\.json"),
+    Layout("amp", "Amp", "amp", "document", (f"${{AMP_DATA_DIR:-{_DATA_HOME}/amp}}/threads",), r"T-[^/]+\.json"),
+    # downloaded by hand, and named to `tally import`
+    Layout("cursor", "Cursor", "cursor", "document", (), r"[^/]*[Uu]sage[^/]*\.csv"),
+    Layout("hermes", "Hermes", "hermes", "database", (_HERMES,), r"state\.db", levels=0),
+    Layout("hermes", "Hermes", "hermes", "database", (f"{_HERMES}/profiles",), r"profiles/[^/]+/state\.db", levels=1),
+    Layout("mux", "Mux", "mux", "lines", ("${MUX_ROOT:-~/.mux}/sessions",), r"[^/]+/chat\.jsonl"),
+    Layout("grok-build", "Grok Build", "grok_build", "lines", ("${GROK_HOME:-~/.grok}/sessions",), r"updates\.jsonl"),
+    Layout(
+        "mistral-vibe",
+        "Mistral Vibe",
+        "mistral_vibe",
+        "document",
+        ("${VIBE_HOME:-~/.vibe}/logs/session",),
+        r"(?:[^/]+/meta|session_[^/]+)\.json",
+    ),
+    Layout("codebuff", "Codebuff", "codebuff", "document", _MANICODE, r"chats/[^/]+/chat-messages\.json"),
+)
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
 

@@ -124,25 +124,31 @@ class _Walk:
 
     def add_folder(self, folder: str, wanted: Layout | str | None) -> None:
         pending = [os.path.realpath(folder)]
-        while pending:
-            folder = pending.pop()
-            try:
-                status = os.stat(folder)
-                identity = (status.st_dev, status.st_ino, wanted)
-                if identity not in self._folders:
-                    self._folders.add(identity)
-                    self._list_folder(folder, pending, wanted)
-            except OSError as error:
-                self._report(folder, error)
+        levels = wanted.levels if isinstance(wanted, Layout) else None
+        while pending and levels != -1:
+            below: list[str] = []
+            for folder in pending:
+                self._look_into(folder, below, wanted)
+            pending, levels = below, None if levels is None else levels - 1
 
-    def _list_folder(self, folder: str, pending: list[str], wanted: Layout | str | None) -> None:
+    def _look_into(self, folder: str, below: list[str], wanted: Layout | str | None) -> None:
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino, wanted)
+            if identity not in self._folders:
+                self._folders.add(identity)
+                self._list_folder(folder, below, wanted)
+        except OSError as error:
+            self._report(folder, error)
+
+    def _list_folder(self, folder: str, below: list[str], wanted: Layout | str | None) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 try:
                     if entry.is_symlink():
-                        self._follow_link(entry.path, pending, wanted)
+                        self._follow_link(entry.path, below, wanted)
                     elif entry.is_dir():
-                        pending.append(entry.path)
+                        below.append(entry.path)
                     elif layout := _wanted_layout(entry.path, wanted):
                         status = entry.stat(follow_symlinks=False)
                         if S_ISREG(status.st_mode):
@@ -150,13 +156,13 @@ class _Walk:
                 except OSError as error:
                     self._report(entry.path, error)
 
-    def _follow_link(self, path: str, pending: list[str], wanted: Layout | str | None) -> None:
+    def _follow_link(self, path: str, below: list[str], wanted: Layout | str | None) -> None:
         layout = _wanted_layout(path, wanted)
         if layout is None and not os.path.isdir(path):
             return
         status = os.stat(path)
         if S_ISDIR(status.st_mode):
-            pending.append(os.path.realpath(path))
+            below.append(os.path.realpath(path))
         elif S_ISREG(status.st_mode) and layout is not None:
             self.add_file(os.path.realpath(path), status, layout)
 
