@@ -127,8 +127,8 @@ class _Walk:
         levels = wanted.levels if isinstance(wanted, Layout) else None
         while pending and levels != -1:
             below: list[str] = []
-            for folder in pending:
-                self._look_into(folder, below, wanted)
+            for each in pending:
+                self._look_into(each, below, wanted)
             pending, levels = below, None if levels is None else levels - 1
 
     def _look_into(self, folder: str, below: list[str], wanted: Layout | str | None) -> None:
