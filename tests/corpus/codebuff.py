@@ -6,7 +6,7 @@ import json
 
 from tests.corpus.histories import Call, History, make_calls
 
-CHAT = "2026-09-01T08-00-00.000Z"
+CHAT = "2026-09-01T08-00-{seed:02}.000Z"
 
 
 def chat(seed: int, calls: int) -> History:
@@ -18,7 +18,7 @@ def chat(seed: int, calls: int) -> History:
         messages.append(
             {"id": f"ai-{call.number}", "variant": "ai", "timestamp": call.at_text, "metadata": metadata_of(call)}
         )
-    path = f".config/manicode/projects/shop/chats/{CHAT}/chat-messages.json"
+    path = f".config/manicode/projects/shop/chats/{CHAT.format(seed=seed)}/chat-messages.json"
     return History({path: json.dumps(messages).encode()}, made)
 
 

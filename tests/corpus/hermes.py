@@ -27,14 +27,14 @@ def session(seed: int, calls: int) -> History:
     return History({}, make_calls(seed, calls))
 
 
-def write(path: Path, histories: Iterable[History]) -> None:
-    """A database anew, with one session for each history."""
+def write(path: Path, histories: Iterable[History], *, name: str = "0800") -> None:
+    """A database anew, with one session for each history; `name` is in the ids of them all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as database, database:
         database.executescript(TABLES)
         for number, history in enumerate(histories):
-            _insert(database, f"20260901_0800_{number:06x}", history.calls)
+            _insert(database, f"20260901_{name}_{number:06x}", history.calls)
 
 
 def _insert(database: sqlite3.Connection, session_id: str, calls: list[Call]) -> None:

@@ -7,10 +7,11 @@ import json
 import pytest
 
 from tallystick.sources import codebuff
-from tests.corpus.codebuff import CHAT, chat
+from tests.corpus.codebuff import chat
 from tests.corpus.reading import Outcome, read_document, tokens_of
 
-PATH = chat(1, 1).path
+PATH = chat(0, 1).path
+CHAT = "2026-09-01T08-00-00.000Z"
 AT = "2026-09-01T08:00:05.000Z"
 
 
