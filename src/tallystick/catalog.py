@@ -119,6 +119,11 @@ def layout_of(path: str, source: str | None = None) -> Layout:
     return (fitting or [layout for layout in candidates if source is not None] or [CLAUDE_CODE])[0]
 
 
+def variables_of_catalog() -> frozenset[str]:
+    """The environment variables that may name an agent's folder."""
+    return frozenset(name for layout in CATALOG for root in layout.roots for name in re.findall(r"\$\{(\w+)", root))
+
+
 def expand(root: str, *, variables: Mapping[str, str], home: str) -> str | None:
     """A root as an absolute path, None where it needs a variable, or a home, that there is not."""
     while found := _VARIABLE.search(root):

@@ -4,6 +4,7 @@ TallystickError                 the command line prints its message and its hint
 ├── ConfigError                 a setting, a path or a file of ours is wrong
 ├── EmbeddedServerError         the embedded Postgres cannot be made, started or stopped
 ├── CheckpointError             the local checkpoint file cannot be used
+├── AlreadyRunning              another process does this already
 └── LedgerError                 the ledger refused or could not answer
     ├── LedgerUnavailable       no connection, or it broke: safe to try again
     ├── LedgerNotInstalled      the schema is missing or older than this program
@@ -41,6 +42,10 @@ class EmbeddedServerError(TallystickError):
 
 class CheckpointError(TallystickError):
     """The local checkpoint file cannot be used."""
+
+
+class AlreadyRunning(TallystickError):
+    """Another process does this already, and one is enough."""
 
 
 class LedgerError(TallystickError):

@@ -205,3 +205,25 @@ def test_another_users_calls_bend_no_chain(db: Connection) -> None:
         ("01 12:00", "01 17:00", 1),
         ("01 17:00", "01 22:00", 1),
     ]
+
+
+def test_a_long_chain_reads_by_the_index_also_while_the_statistics_are_of_a_small_table(ledger_url: str) -> None:
+    """Else every block reads the whole table, until it is analyzed for the next time."""
+    calls = [Call(utc("2026-01-01T00:00") + timedelta(hours=5 * number)) for number in range(200)]
+    with psycopg.connect(ledger_url, autocommit=True, prepare_threshold=None) as connection:
+        connection.execute("alter table token_usage_events set (autovacuum_enabled = false)")
+        ingest(connection, calls[:5])
+        connection.execute("analyze token_usage_events")
+        user_id = ingest(connection, calls)
+
+        def sequential_scans() -> int:
+            connection.execute("select pg_stat_force_next_flush()")
+            row = connection.execute(
+                "select seq_scan from pg_stat_user_tables where relname = 'token_usage_events'"
+            ).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        before = sequential_scans()
+        assert len(report(connection, "usage_blocks", user_id)) == 200
+        assert sequential_scans() == before

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from tallystick.api.app import create_app
-from tallystick.api.logs import log_requests
 from tallystick.config import ServerSettings
+from tallystick.logs import log_to_stderr
 
 KEEP_ALIVE_S = 30
 SHUTDOWN_S = 10
@@ -66,7 +66,7 @@ class _Processes(Multiprocess):
 
 
 def _make_app(settings: ServerSettings, *, parent: int | None) -> FastAPI:
-    log_requests()
+    log_to_stderr()
     if parent is not None:
         threading.Thread(target=_end_with, args=[parent], name="parent", daemon=True).start()
     return create_app(settings)

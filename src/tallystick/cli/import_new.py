@@ -20,8 +20,7 @@ def take_in_what_is_new(books: Books, common: CommonOptions) -> Books:
     if not books.settings.token_tracking_enabled:
         return books
     try:
-        if _own_prices_have_changed(books):
-            take_in_own_prices(books)
+        take_in_changed_prices(books)
         summary = import_new(books.ledger, books.settings, state=books.state)
     except TallystickError as error:
         say(f"tally: what is new was not taken in: {one_line(error.message, error.hint)}")
@@ -46,6 +45,12 @@ def quiet_lines(summary: ImportSummary, *, is_verbose: bool) -> list[str]:
             f"{receipt.rejected:,} rejected"
         )
     return lines
+
+
+def take_in_changed_prices(books: Books) -> None:
+    """Append the user's own prices where their file has changed since it was taken in."""
+    if _own_prices_have_changed(books):
+        take_in_own_prices(books)
 
 
 def take_in_own_prices(books: Books) -> PriceReceipt | None:

@@ -55,8 +55,14 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "forget": Entry("ledger_commands", "forget", "Erase usage from the ledger."),
         "doctor": Entry("doctor", "doctor", "Show what was found, what was not counted, and why."),
     },
+    "Following": {
+        "watch": Entry("watch", "watch", "Follow all transcripts into the ledger until it is stopped."),
+        "status": Entry("watch", "status", "Show whether anything follows, and how far the ledger is behind."),
+        "service": Entry("service", "service", "Have the machine itself follow: install, uninstall, status, logs."),
+        "sources": Entry("sources", "sources", "Show which agents were found, and what was taken in of each."),
+    },
     "Server": {
-        "up": Entry("serve", "up", "Start the database, import, and serve the HTTP API."),
+        "up": Entry("serve", "up", "Start the database, follow all transcripts, and serve the HTTP API."),
         "serve": Entry("serve", "serve", "Serve the HTTP API on the ledger."),
         "keys": Entry("keys_commands", "keys", "The keys of the HTTP API: create, list, revoke."),
     },

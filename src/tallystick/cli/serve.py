@@ -13,6 +13,7 @@ from tallystick.cli.books import open_books_of
 from tallystick.cli.import_command import import_with_progress, price_lines, summary_lines
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.cli.watch import following
 from tallystick.config import Settings, load_server_settings, load_settings
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
@@ -47,7 +48,7 @@ _WORKERS_OPTION = click.option(
 def serve(common: CommonOptions, host: str, port: int, workers: int) -> None:
     """Serve the HTTP API on the ledger. `tally keys create` makes a key for it."""
     settings = load_settings(database_url=common.database_url)
-    with _served_database(settings) as url:
+    with _ended_by_signals(), _served_database(settings) as url:
         _run_server(url, settings, host=host, port=port, workers=workers)
 
 
@@ -57,14 +58,15 @@ def serve(common: CommonOptions, host: str, port: int, workers: int) -> None:
 @common_options
 @click.pass_obj
 def up(common: CommonOptions, host: str, port: int) -> None:
-    """Start the database, take in what is new, and serve the HTTP API."""
+    """Start the database, take in what is new, follow what is written, and serve the HTTP API."""
     settings = load_settings(database_url=common.database_url)
-    with _served_database(settings) as url:
+    with _ended_by_signals(), _served_database(settings) as url:
         with open_books_of(settings) as books:
             prices, summary = import_with_progress(books)
             settings = books.settings
         write_lines([*price_lines(prices), *summary_lines(summary)], terminal=look_at_output())
-        _run_server(url, settings, host=host, port=port)
+        with following(settings):
+            _run_server(url, settings, host=host, port=port)
 
 
 @contextmanager
@@ -102,11 +104,19 @@ def _run_server(url: str, settings: Settings, *, host: str, port: int, workers: 
         [f"Serving {address}/api/token-usage (Ctrl-C stops).", "A key for it: tally keys create --name NAME"],
         terminal=look_at_output(),
     )
-    # uvicorn ends in peace at either signal and then raises it again; the database must be left in peace too
+    run_server(server_settings, listeners)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Leave at either signal by way of everything that must be left in peace, the database above all.
+
+    uvicorn ends in peace by itself, and then raises the signal again.
+    """
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     try:
-        run_server(server_settings, listeners)
+        yield
     except SystemExit:
         return
 

@@ -63,6 +63,12 @@ class Checkpoint(NamedTuple):
     pending_bytes: int
 
 
+def bytes_to_read(size: int, checkpoint: Checkpoint | None) -> int:
+    """How much of a file is behind its checkpoint; all of one that is smaller than that."""
+    offset = checkpoint.offset if checkpoint else 0
+    return size - offset if size >= offset else size
+
+
 class Checkpoints:
     """The checkpoints of one user in one ledger. Several processes may use the file at once."""
 

@@ -57,6 +57,23 @@ def discover(roots: Iterable[Root]) -> Discovery:
     return walk.result()
 
 
+def discover_changed(paths: Iterable[str], roots: Iterable[Root]) -> Discovery:
+    """What a look at the roots would find of files and folders that somebody says have changed, links left out.
+
+    A folder is looked through, because what is written into a new one at once is told of by nobody.
+    """
+    walk = _Walk()
+    places = [(os.path.realpath(root.path), root.layout) for root in roots]
+    for path in {os.path.realpath(path.removesuffix(WRITE_AHEAD_SUFFIX)) for path in paths}:
+        for folder, layout in places:
+            if path == folder or path.startswith(folder + os.sep):
+                try:
+                    walk.add_changed(path, layout)
+                except OSError:
+                    break  # it went again; the next look at the roots has the last word
+    return walk.result()
+
+
 def discover_paths(paths: Iterable[Path], *, source: str | None = None) -> Discovery:
     """The same for files and folders that somebody named, of one source or of the one whose names they have.
 
@@ -111,6 +128,13 @@ class _Walk:
         # a file's name may decide between copies, so which of two hard links it is must not depend on the listing
         if path < known.path:
             self._files[identity] = file
+
+    def add_changed(self, path: str, layout: Layout) -> None:
+        status = os.stat(path)
+        if S_ISDIR(status.st_mode):
+            self.add_folder(path, layout)
+        elif S_ISREG(status.st_mode) and layout.has(path.replace(os.sep, "/")):
+            self.add_file(path, status, layout)
 
     def add_root(self, root: str, layout: Layout) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tallystick.collector.checkpoint import Checkpoint, Checkpoints
+from tallystick.collector.checkpoint import Checkpoint, Checkpoints, bytes_to_read
 from tallystick.collector.discover import Problem, TranscriptFile
 from tallystick.collector.project import ProjectResolver
 from tallystick.collector.reader import Batch, FileMark, Job, format_of, read_batches
@@ -77,7 +77,7 @@ def _make_account(ledger: Ledger, time_zone: str) -> None:
 
 def _read(jobs: list[Job], projects: Mapping[str, str], *, device: str, workers: int | None) -> Iterator[Batch]:
     """The batches of all files, read here where there is little, and by workers where there is much."""
-    sizes = [_bytes_to_read(job) for job in jobs]
+    sizes = [bytes_to_read(job.file.size, job.checkpoint) for job in jobs]
     count = workers or (worker_count() if sum(sizes) >= FORK_BYTES else 1)
     if count == 1:
         yield from read_batches(jobs, projects=ProjectResolver(projects), device=device)
@@ -90,11 +90,6 @@ def _read(jobs: list[Job], projects: Mapping[str, str], *, device: str, workers:
     with Workers(share_out(jobs, sizes, count * SHARES_PER_WORKER), work, count=count) as running:
         for message in running.messages():
             yield _decode_batch(message)
-
-
-def _bytes_to_read(job: Job) -> int:
-    offset = job.checkpoint.offset if job.checkpoint else 0
-    return job.file.size - offset if job.file.size >= offset else job.file.size
 
 
 class _Intake:
@@ -115,7 +110,7 @@ class _Intake:
         self._ledger = ledger
         self._checkpoints = checkpoints
         self._on_progress = on_progress
-        self._bytes_total = sum(map(_bytes_to_read, jobs))
+        self._bytes_total = sum(bytes_to_read(job.file.size, job.checkpoint) for job in jobs)
         self._receipt = Receipt()
         self._bytes_read = 0
         self._files_read = 0

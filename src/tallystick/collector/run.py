@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.collector.checkpoint import REST_NS, Checkpoint, Checkpoints, storable
-from tallystick.collector.discover import Problem, TranscriptFile, discover, discover_paths
+from tallystick.collector.checkpoint import REST_NS, Checkpoint, Checkpoints, bytes_to_read, storable
+from tallystick.collector.discover import Discovery, Problem, TranscriptFile, discover, discover_paths
 from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.config import Settings
 from tallystick.model import LedgerState
@@ -49,16 +49,31 @@ def import_new(
 ) -> ImportSummary:
     """Take in what is new in the transcripts of this machine, or in the files and folders of `paths`.
 
-    `source` is the one that `paths` are of; without it, their names tell.
-    `state` is the ledger's, where the caller knows it already. `on_progress` is called at most ten times a second.
-    Raises ConfigError, CheckpointError and what the ledger raises: whatever it had acknowledged by then stays done, and
-    all else is read again by the next import.
+    `source` is the one that `paths` are of; without it, their names tell. `state` is the ledger's, where the caller
+    knows it already. `on_progress` is called at most ten times a second. Raises ConfigError, CheckpointError and what
+    the ledger raises: whatever it had acknowledged by then stays done, and all else is read again by the next import.
     """
-    started_at = time.monotonic()
     if not settings.token_tracking_enabled:
         return ImportSummary(notices=("token tracking is switched off: no transcript was read",))
-    state = state or ledger.ledger_state()
     found = discover(settings.roots) if paths is None else discover_paths(paths, source=source)
+    return import_found(
+        found, ledger, settings, state=state, is_all=paths is None, on_progress=on_progress, workers=workers
+    )
+
+
+def import_found(
+    found: Discovery,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    state: LedgerState | None = None,
+    is_all: bool,
+    on_progress: Callable[[ImportProgress], object] | None = None,
+    workers: int | None = None,
+) -> ImportSummary:
+    """Take in what is new in files that were found, as import_new does; `is_all` means that there are no others."""
+    started_at = time.monotonic()
+    state = state or ledger.ledger_state()
     with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=state.user_id) as checkpoints:
         if not checkpoints.agrees_with(state):
             # asked again, because another import may have come and gone since the first answer
@@ -82,7 +97,7 @@ def import_new(
                 on_progress=on_progress,
                 workers=workers,
             )
-            if paths is None:
+            if is_all:
                 seen = {storable(file.path) for file in found.files}
                 checkpoints.drop_files([path for path in known.keys() - seen if not os.path.lexists(path)])
         notices = _notices(checkpoints, is_set_back=is_set_back)
@@ -93,6 +108,21 @@ def import_new(
         notices=(*notices, *summary.notices),
         duration_s=time.monotonic() - started_at,
     )
+
+
+class Lag(NamedTuple):
+    """What lies in the transcripts and not in the ledger, as far as this machine's checkpoints know."""
+
+    files: int
+    size: int
+
+
+def lag_of(settings: Settings, *, ledger_id: str, user_id: str) -> Lag:
+    """How far the ledger is behind, told without asking it."""
+    found = discover(settings.roots)
+    with Checkpoints(settings.checkpoint_file, ledger_id=ledger_id, user_id=user_id) as checkpoints:
+        changed = compare(found.files, checkpoints.checkpoints()).changed
+    return Lag(len(changed), sum(bytes_to_read(change.file.size, change.checkpoint) for change in changed))
 
 
 def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) -> Comparison:

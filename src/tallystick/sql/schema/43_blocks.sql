@@ -50,6 +50,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   v_at timestamptz := p_from;
@@ -110,6 +112,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   v_filter tallystick.usage_filter;

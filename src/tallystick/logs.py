@@ -1,4 +1,4 @@
-"""The server's log: one line of JSON per request on standard error, or a readable one at a terminal; no secrets."""
+"""The log of what runs for long: a line of JSON per event on standard error, or a readable one at a terminal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tallystick.redaction import without_passwords
 MAX_LINES_AT_ONCE = 1000
 
 
-def log_requests() -> None:
-    """Send the log of this process to standard error."""
+def log_to_stderr() -> None:
+    """Send the log of this process to standard error; no line of it holds a password."""
     is_terminal = sys.stderr.isatty()
     render = (
         structlog.dev.ConsoleRenderer(colors=is_terminal)

@@ -1,0 +1,139 @@
+"""`tally watch` and `tally status`: follow all transcripts, and how far that is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from tallystick.cli.books import open_books_of
+from tallystick.cli.cells import byte_size, label, plural
+from tallystick.cli.import_new import take_in_changed_prices
+from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.collector.run import lag_of
+from tallystick.config import Settings, load_settings
+from tallystick.errors import ConfigError, TallystickError
+from tallystick.ledger import Ledger
+from tallystick.private_files import is_locked
+
+if TYPE_CHECKING:
+    from tallystick.collector.watch import Watcher
+
+STOP_WAIT_S = 10.0
+EXIT_NOT_FOLLOWING = 3  # as systemctl status has it for what is not running
+
+
+@click.command()
+@common_options
+@click.pass_obj
+def watch(common: CommonOptions) -> None:
+    """Follow all transcripts into the ledger, as they are written, until it is stopped.
+
+    One for each ledger and machine is enough. Where the ledger cannot be reached it waits and tries again by itself.
+    """
+    settings = load_settings(database_url=common.database_url)
+    # the watcher's libraries take 60 ms to import
+    from tallystick.logs import log_to_stderr
+
+    log_to_stderr()
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        make_watcher(settings, stop=threading.Event()).run()
+    except (SystemExit, KeyboardInterrupt):  # watchfiles makes the latter of either signal
+        return
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[None]:
+    """Follow beside something else, in a thread; what follows already from elsewhere is enough."""
+    stop = threading.Event()
+    watcher = make_watcher(settings, stop=stop)
+
+    def run() -> None:
+        import structlog  # as above
+
+        try:
+            watcher.run()
+        except TallystickError as error:
+            structlog.get_logger("tallystick.watch").warning("not following", reason=error.message, hint=error.hint)
+
+    thread = threading.Thread(target=run, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(STOP_WAIT_S)
+
+
+def make_watcher(settings: Settings, *, stop: threading.Event) -> Watcher:
+    """What follows into the ledger that the settings name; raises ConfigError where it shall not."""
+    if not settings.token_tracking_enabled:
+        raise ConfigError("token tracking is switched off", hint="Unset TOKEN_TRACKING_ENABLED to take usage in.")
+    from tallystick.collector.watch import Watcher  # as above
+
+    return Watcher(settings, open_ledger=lambda: _opened(settings), stop=stop, pid=os.getpid())
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Ledger, Settings]]:
+    with open_books_of(settings) as books:
+        try:
+            take_in_changed_prices(books)
+        except ConfigError as error:
+            import structlog  # as above
+
+            structlog.get_logger("tallystick.watch").warning("prices not taken in", reason=error.message)
+        # the watcher has longer pauses of its own, and can be told to stop in them
+        books.ledger.attempts = 1
+        yield books.ledger, books.settings
+
+
+def _leave(_: int, __: object) -> None:
+    raise SystemExit(0)
+
+
+@click.command()
+@common_options
+@click.pass_obj
+def status(common: CommonOptions) -> int:
+    """Show whether anything follows the transcripts, and how far the ledger is behind them.
+
+    It asks nobody but the files of this machine, so that it answers also where the ledger does not. Exit status 0 means
+    that the ledger is being kept up to date, 3 that nothing follows or that it has to wait.
+    """
+    settings = load_settings(database_url=common.database_url)
+    from tallystick.collector.watch import places_of, read_status
+
+    told = read_status(settings)
+    is_following = told is not None and is_locked(places_of(settings).lock)
+    lines = ["Nothing follows: `tally watch` does, and `tally service install` has it started by itself."]
+    if told is not None and is_following:
+        lines = [f"Following since {_moment(told.started_at)} (process {told.pid})."]
+        if told.walked_at:
+            lines.append(f"Looked at everything at {_moment(told.walked_at)}.")
+        if told.taken_in_at:
+            lines.append(
+                f"Last took something in at {_moment(told.taken_in_at)}; {plural(told.new, 'new call')} so far."
+            )
+        if told.error:
+            wait_s = max(0, told.next_try_at - time.time())
+            lines.append(f"Waiting, the next try in {wait_s:.0f} s: {label(told.error)}")
+    if told is not None and told.ledger_id:
+        lag = lag_of(settings, ledger_id=told.ledger_id, user_id=told.user_id)
+        behind = f"{plural(lag.files, 'file')} with {byte_size(lag.size)} not taken in yet" if lag.files else "nothing"
+        lines.append(f"Behind: {behind}.")
+    write_lines(lines, terminal=look_at_output())
+    return 0 if is_following and told is not None and not told.error else EXIT_NOT_FOLLOWING
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

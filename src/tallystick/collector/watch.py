@@ -1,0 +1,251 @@
+"""Following all transcripts of a machine: what the system says of changes is a hint, a look at everything is the truth.
+
+A pass takes in what is new, by the road of every import: the checkpoints move behind the ledger's receipts, so that
+whatever goes wrong here costs a re-read. Where the ledger cannot be reached, the place is kept, and the pauses between
+two tries grow and differ.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import structlog
+import watchfiles
+
+from tallystick.collector.discover import Discovery, discover, discover_changed
+from tallystick.collector.run import import_found, lag_of
+from tallystick.collector.summary import ImportSummary
+from tallystick.config import Settings
+from tallystick.errors import (
+    AlreadyRunning,
+    Busy,
+    CheckpointError,
+    EmbeddedServerError,
+    LedgerUnavailable,
+    RateLimited,
+    TallystickError,
+)
+from tallystick.ledger import Ledger
+from tallystick.private_files import make_folder, try_lock, write_private
+
+# between two looks at everything
+WALK_EVERY_S = 300.0
+# where the system tells of no changes
+WALK_UNTOLD_EVERY_S = 5.0
+# a line that no newline ends counts after two seconds of rest, a document that was torn may be whole by then
+LOOK_AGAIN_S = 2.2
+GATHER_MS = 300
+HINT_WAIT_MS = 500
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 120.0
+
+# a full disk is among the reasons of the last two
+PASSING = (LedgerUnavailable, Busy, RateLimited, CheckpointError, EmbeddedServerError)
+
+log = structlog.get_logger("tallystick.watch")
+
+
+class WatchStatus(msgspec.Struct, kw_only=True):
+    """What a watcher says of itself, in a file beside its lock; times are seconds since 1970."""
+
+    pid: int
+    ledger_id: str = ""
+    user_id: str = ""
+    started_at: float = 0.0
+    walked_at: float = 0.0
+    taken_in_at: float = 0.0
+    new: int = 0
+    error: str = ""
+    next_try_at: float = 0.0
+
+
+class Places(NamedTuple):
+    """Where a watcher of one ledger has its lock and its status."""
+
+    lock: Path
+    status: Path
+
+
+def places_of(settings: Settings) -> Places:
+    """One pair for each ledger on this machine."""
+    name = blake2b(str(settings.database_url or settings.embedded_dir).encode(), digest_size=8).hexdigest()
+    return Places(settings.state_dir / f"watch-{name}.lock", settings.state_dir / f"watch-{name}.json")
+
+
+def read_status(settings: Settings) -> WatchStatus | None:
+    """What the watcher of this ledger said last; None where there has been none."""
+    try:
+        return msgspec.json.decode(places_of(settings).status.read_bytes(), type=WatchStatus)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+class Watcher:
+    """Follows the transcripts into one ledger until `stop` is set; one for each ledger and machine.
+
+    `open_ledger` opens the ledger and answers it with the settings of its user: anew after each failure.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_ledger: Callable[[], AbstractContextManager[tuple[Ledger, Settings]]],
+        stop: threading.Event,
+        pid: int,
+    ) -> None:
+        self._settings = settings
+        self._open_ledger = open_ledger
+        self._stop = stop
+        self._status = WatchStatus(pid=pid, started_at=time.time())
+        self._told_problems: set[tuple[str, str]] = set()
+
+    def run(self) -> None:
+        """Follow until the end; raises AlreadyRunning, and what is wrong with the settings or the ledger's schema."""
+        with self._alone():
+            pause_s = FIRST_PAUSE_S
+            while not self._stop.is_set():
+                started_at = time.monotonic()
+                try:
+                    with self._open_ledger() as (ledger, settings):
+                        self._follow(ledger, settings)
+                except PASSING as error:
+                    # one that worked for a while and then broke is tried again at once
+                    if time.monotonic() - started_at > LONGEST_PAUSE_S:
+                        pause_s = FIRST_PAUSE_S
+                    self._wait_after(error, pause_s * random.uniform(0.5, 1.5))
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        places = places_of(self._settings)
+        make_folder(places.lock.parent)
+        held = try_lock(places.lock)
+        if held is None:
+            status = read_status(self._settings)
+            raise AlreadyRunning(
+                f"another `tally watch` follows into this ledger{f' (process {status.pid})' if status else ''}",
+                hint="`tally status` says how far it is.",
+            )
+        try:
+            self._tell()
+            yield
+        finally:
+            # the lock goes with its descriptor, at the latest with this process
+            os.close(held)
+
+    # -- following
+
+    def _follow(self, ledger: Ledger, settings: Settings) -> None:
+        state = ledger.ledger_state()
+        self._status.ledger_id, self._status.user_id = state.ledger_id, state.user_id
+        self._status.error, self._status.next_try_at = "", 0.0
+        for found, is_all in self._looks(settings):
+            summary = import_found(found, ledger, settings, is_all=is_all)
+            self._note(summary, is_all=is_all)
+
+    def _looks(self, settings: Settings) -> Iterator[tuple[Discovery, bool]]:
+        """What to take in next: everything at first and every few minutes, in between what has changed."""
+        while not self._stop.is_set():
+            yield discover(settings.roots), True
+            walk_at = time.monotonic() + WALK_EVERY_S
+            again_at, changed = time.monotonic() + LOOK_AGAIN_S, set[str]()
+            try:
+                for hints in self._hints(settings):
+                    now = time.monotonic()
+                    if self._stop.is_set() or now >= walk_at:
+                        break
+                    if hints:
+                        changed |= hints
+                        again_at = now + LOOK_AGAIN_S
+                        yield discover_changed(hints, settings.roots), False
+                    elif changed and now >= again_at:
+                        yield discover_changed(changed, settings.roots), False
+                        changed = set()
+            except (OSError, RuntimeError) as error:
+                # as where the system has no more watches to give; what is looked at is found all the same
+                log.warning("no hints", reason=str(error), walking_every_s=WALK_UNTOLD_EVERY_S)
+                self._stop.wait(WALK_UNTOLD_EVERY_S)
+
+    def _hints(self, settings: Settings) -> Iterator[set[str]]:
+        """Paths that changed, and an empty set at least twice a second; ends when there is another folder to watch."""
+        folders = _folders(settings)
+        if not folders:
+            while not _folders(settings):
+                yield set()
+                if self._stop.wait(HINT_WAIT_MS / 1000):
+                    return
+            return
+        for changes in watchfiles.watch(
+            *folders,
+            watch_filter=None,
+            debounce=GATHER_MS,
+            rust_timeout=HINT_WAIT_MS,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            ignore_permission_denied=True,
+        ):
+            yield {path for _, path in changes}
+
+    def _note(self, summary: ImportSummary, *, is_all: bool) -> None:
+        now = time.time()
+        receipt = summary.receipt
+        if is_all:
+            self._status.walked_at = now
+        if receipt.received:
+            self._status.taken_in_at = now
+            self._status.new += receipt.new
+            log.info(
+                "taken in",
+                new=receipt.new,
+                revised=receipt.revised,
+                duplicate=receipt.duplicate,
+                rejected=receipt.rejected,
+                files=summary.files_read,
+                duration_ms=round(summary.duration_s * 1000),
+            )
+        for problem in summary.problems:
+            if problem not in self._told_problems:
+                self._told_problems.add(problem)
+                log.warning("cannot read", path=problem.path, reason=problem.reason)
+        for notice in summary.notices:
+            log.warning("notice", text=notice)
+        if is_all or receipt.received:
+            self._tell()
+
+    # -- waiting
+
+    def _wait_after(self, error: TallystickError, pause_s: float) -> None:
+        self._status.error, self._status.next_try_at = error.message, time.time() + pause_s
+        self._tell()
+        log.warning("waiting", reason=error.message, next_try_s=round(pause_s, 1), **self._lag())
+        self._stop.wait(pause_s)
+
+    def _lag(self) -> dict[str, int]:
+        if not self._status.ledger_id:
+            return {}
+        try:
+            lag = lag_of(self._settings, ledger_id=self._status.ledger_id, user_id=self._status.user_id)
+        except CheckpointError:
+            return {}
+        return {"files_waiting": lag.files, "bytes_waiting": lag.size}
+
+    def _tell(self) -> None:
+        # a full disk must not end what waits for there to be room again
+        with suppress(OSError):
+            write_private(places_of(self._settings).status, msgspec.json.encode(self._status).decode())
+
+
+def _folders(settings: Settings) -> list[str]:
+    """The roots that are there, without those that lie in another."""
+    found = sorted({str(root.path.resolve()) for root in settings.roots if root.path.is_dir()})
+    return [folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)]

@@ -1,0 +1,202 @@
+"""`tally watch` as a process: what is written while it follows, and what becomes of it when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tallystick.ledger import Ledger
+from tallystick.model import UsageFilter
+from tests.acceptance.machines import line
+from tests.servers import connect, database_url
+
+LIMIT_S = 60.0
+
+
+class Watched:
+    """A home with transcripts, and the processes of `tally` in it."""
+
+    def __init__(self, home: Path, url: str, postgres_url: str) -> None:
+        self.postgres_url = postgres_url
+        self.user_id = str(uuid.uuid4())
+        self.url = url
+        self.log_file = home / "watch.log"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "HOME": str(home),
+            "TALLYSTICK_HOME": str(home / "tallystick"),
+            "TALLYSTICK_DATABASE_URL": url,
+            "CLAUDE_CONFIG_DIR": str(home / "claude"),
+            "USER_ID": self.user_id,
+            "LANG": "C.UTF-8",
+            "TZ": "Europe/Berlin",
+        }
+        self.folder = home / "claude" / "projects" / "-w"
+        self.folder.mkdir(parents=True)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tallystick", "watch"], env=self.environ, stdin=subprocess.DEVNULL, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def tally(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tallystick", *arguments],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_S,
+        )
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_file.read_text(encoding="utf-8").splitlines()]
+
+    def append(self, name: str, *lines: bytes) -> None:
+        with (self.folder / name).open("ab") as file:
+            file.write(b"".join(lines))
+
+    def event_count(self) -> int:
+        with Ledger.connect(self.url, user_id=self.user_id) as ledger:
+            return ledger.usage_summary(UsageFilter()).event_count
+
+    def wait_for_events(self, count: int) -> None:
+        until(lambda: self.event_count() == count, what=lambda: f"{self.event_count()} events, not {count}")
+
+
+def until(is_so: Callable[[], bool], *, what: Callable[[], str] = lambda: "it is not so") -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not is_so():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def watched(home: Path, ledger_url_18: str, server_urls: dict[str, str]) -> Iterator[Watched]:
+    watched = Watched(home, ledger_url_18, database_url(server_urls["18"], "postgres"))
+    yield watched
+    for process in watched.processes:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_written_while_it_follows_is_taken_in(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1), line(2))
+    process = watched.start()
+    watched.wait_for_events(2)
+    watched.append("one.jsonl", line(3))
+    watched.wait_for_events(3)
+    # a new file in a new folder, and a line in two pieces
+    watched.append("../two.jsonl", line(4)[:40])
+    (watched.folder / "deep" / "er").mkdir(parents=True)
+    watched.append("deep/er/three.jsonl", line(5))
+    watched.wait_for_events(4)
+    watched.append("../two.jsonl", line(4)[40:])
+    watched.wait_for_events(5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 0
+    assert sum(entry["new"] for entry in watched.log() if entry["event"] == "taken in") == 5
+    assert {entry["level"] for entry in watched.log()} == {"info"}
+
+
+def test_a_last_line_without_its_newline_is_taken_in_when_it_has_rested(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1))
+    watched.start()
+    watched.wait_for_events(1)
+    watched.append("one.jsonl", line(2).rstrip(b"\n"))
+    watched.wait_for_events(2)
+
+
+def test_one_follows_and_another_is_told_so(watched: Watched) -> None:
+    first = watched.start()
+    until(lambda: watched.tally("status").returncode == 0)
+    second = watched.tally("watch")
+    assert second.returncode == 1
+    assert f"another `tally watch` follows into this ledger (process {first.pid})" in second.stderr
+
+
+def test_after_a_kill_another_goes_on_where_it_was(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1), line(2))
+    process = watched.start()
+    watched.wait_for_events(2)
+    process.kill()
+    process.wait()
+    status = watched.tally("status")
+    assert status.returncode == 3
+    assert status.stdout.startswith("Nothing follows")
+    watched.append("one.jsonl", line(3))
+    assert "Behind: 1 file with " in watched.tally("status").stdout
+    watched.start()
+    watched.wait_for_events(3)
+    until(lambda: "Behind: nothing." in watched.tally("status").stdout)
+    # it read on, and nothing twice
+    assert [entry["duplicate"] for entry in watched.log() if entry["event"] == "taken in"] == [0, 0]
+
+
+def test_while_the_ledger_is_away_it_says_how_far_it_lags_and_then_catches_up(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1))
+    watched.start()
+    watched.wait_for_events(1)
+    with connect(watched.url) as connection:
+        name = connection.info.dbname
+    with connect(watched.postgres_url, autocommit=True) as admin:
+        admin.execute(f"alter database {name} with allow_connections false")
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        for number in range(2, 12):
+            watched.append(f"{number}.jsonl", line(number))
+        until(lambda: any(entry.get("files_waiting") == 10 for entry in watched.log()))
+        status = watched.tally("status")
+        assert status.returncode == 3
+        assert "Waiting, the next try in " in status.stdout
+        assert "Behind: 10 files with " in status.stdout
+        admin.execute(f"alter database {name} with allow_connections true")
+    watched.wait_for_events(11)
+    until(lambda: watched.tally("status").returncode == 0)
+
+
+def test_a_ledger_that_is_not_installed_ends_it_with_one_line(watched: Watched) -> None:
+    watched.environ["TALLYSTICK_DATABASE_URL"] = watched.postgres_url
+    finished = watched.tally("watch")
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("tally: the ledger is not installed in this database")
+
+
+def test_tracking_that_is_switched_off_is_not_followed(watched: Watched) -> None:
+    watched.environ["TOKEN_TRACKING_ENABLED"] = "false"
+    finished = watched.tally("watch")
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith("tally: token tracking is switched off")
+
+
+def test_up_follows_too(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1))
+    with watched.log_file.open("ab") as log:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "tallystick", "up", "--port", "0"],
+            env=watched.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+    watched.processes.append(up)
+    watched.wait_for_events(1)
+    until(lambda: watched.tally("status").returncode == 0)
+    watched.append("one.jsonl", line(2))
+    watched.wait_for_events(2)
+    up.send_signal(signal.SIGTERM)
+    assert up.wait(LIMIT_S) == 0
