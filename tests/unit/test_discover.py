@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.catalog import claude_code_roots
+from tallystick.catalog import Layout, Root, claude_code_roots, layout_of
 from tallystick.collector.discover import discover, discover_paths
+from tallystick.config import load_settings
 from tallystick.errors import ConfigError
 from tests.unit.nobody import as_nobody
 
@@ -170,3 +171,61 @@ def test_a_name_that_is_not_utf_8_is_found(tmp_path: Path) -> None:
     with open(os.fsencode(folder) + b"/\xff.jsonl", "wb"):  # noqa: PTH123 -- a Path cannot be made of such bytes
         pass
     assert len(found(tmp_path)) == 2
+
+
+def test_a_layout_may_say_how_deep_its_files_lie(tmp_path: Path) -> None:
+    expected = make_transcript(tmp_path / "state.db")
+    beside = make_transcript(tmp_path / "work" / "state.db")
+    make_transcript(tmp_path / "work" / "deeper" / "state.db")
+    (tmp_path / "elsewhere" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    make_transcript(tmp_path / "elsewhere" / "below" / "state.db")
+    flat = Layout("hermes", "Hermes", "hermes", "lines", (), r"state\.db", levels=0)
+    assert [file.path for file in discover([Root(tmp_path, flat)]).files] == [str(expected)]
+    below = discover([Root(tmp_path, flat._replace(levels=1))]).files
+    assert sorted(file.path for file in below) == sorted([str(expected), str(beside)])
+
+
+HOME_FILES = {
+    "roo-code": ".config/VSCodium/User/globalStorage/rooveterinaryinc.roo-cline/tasks/1/ui_messages.json",
+    "kilo-code": "Library/Application Support/Code/User/globalStorage/kilocode.kilo-code/tasks/1/ui_messages.json",
+    "ibm-bob": ".vscode-server/data/User/globalStorage/ibm.bob-code/tasks/1/ui_messages.json",
+    "cline": ".config/Cursor/User/globalStorage/saoudrizwan.claude-dev/tasks/1/ui_messages.json",
+    "cline-cli": ".cline/data/sessions/s/s.messages.json",
+    "droid": ".factory/sessions/-home-ann/a.settings.json",
+    "amp": ".local/share/amp/threads/T-1.json",
+    "hermes": ".hermes/profiles/work/state.db",
+    "mux": ".mux/sessions/ws/subagent-transcripts/child/chat.jsonl",
+    "grok-build": ".grok/sessions/%2Fhome/5e55107a/updates.jsonl",
+    "mistral-vibe": ".vibe/logs/session/session_1/agents/a/meta.json",
+    "codebuff": ".config/manicode-dev/projects/shop/chats/2026-09-01T08-00-00.000Z/chat-messages.json",
+}
+
+
+@pytest.mark.parametrize(("source", "place"), HOME_FILES.items())
+def test_a_file_in_its_place_is_found_and_known_also_by_its_name(source: str, place: str, tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / place)
+    (found,) = discover(load_settings({"HOME": str(tmp_path)}).roots).files
+    assert (found.path, found.layout.source) == (str(path), source)
+    assert layout_of(str(path)).source == source
+
+
+@pytest.mark.parametrize(
+    ("variable", "place", "source"),
+    [
+        ("CLINE_DIR", "data/tasks/1/ui_messages.json", "cline"),
+        ("CLINE_DATA_DIR", "sessions/s/s.messages.json", "cline-cli"),
+        ("CLINE_SESSION_DATA_DIR", "s/s.messages.json", "cline-cli"),
+        ("FACTORY_DIR", "sessions/a.settings.json", "droid"),
+        ("AMP_DATA_DIR", "threads/T-1.json", "amp"),
+        ("XDG_DATA_HOME", "amp/threads/T-1.json", "amp"),
+        ("HERMES_HOME", "state.db", "hermes"),
+        ("MUX_ROOT", "sessions/ws/chat.jsonl", "mux"),
+        ("GROK_HOME", "sessions/x/y/updates.jsonl", "grok-build"),
+        ("VIBE_HOME", "logs/session/session_1.json", "mistral-vibe"),
+    ],
+)
+def test_a_variable_names_another_place(variable: str, place: str, source: str, tmp_path: Path) -> None:
+    make_transcript(tmp_path / "other" / place)
+    (found,) = discover(load_settings({"HOME": str(tmp_path / "home"), variable: str(tmp_path / "other")}).roots).files
+    assert found.layout.source == source
