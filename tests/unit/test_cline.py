@@ -197,3 +197,12 @@ def test_an_answer_without_metrics_is_no_call_yet() -> None:
 
 def test_a_session_without_an_id_is_named_as_its_file() -> None:
     assert read_session(answer(), sessionId=None).only.session_id == "s-1"
+
+
+def test_a_question_with_the_name_of_a_request_is_none() -> None:
+    assert read(entry(AT_MS, {"tokensIn": 5}) | {"type": "ask"}).calls == []
+
+
+def test_usage_of_a_question_to_the_command_line_is_no_call() -> None:
+    assert read_session(answer(role="user")).calls == []
+    assert read_session(answer(), sessionId="s-2").only.session_id == "s-2"

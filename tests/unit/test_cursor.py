@@ -195,3 +195,18 @@ def test_a_call_in_two_exports_is_one_in_whatever_order_they_list_it(data: st.Da
 def test_an_export_is_known_by_its_name(name: str) -> None:
     assert layout_of(f"/home/ann/Downloads/{name}").source == "cursor"
     assert layout_of("/home/ann/Downloads/mine.csv", "cursor").source == "cursor"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"Date": "2026-09-09T08:00:00Z"}, {"Model": "auto"}, {"Output Tokens": "1"}, {"Cache Read": "1"}]
+)
+def test_calls_that_differ_in_what_every_header_has_are_two(changes: dict[str, str]) -> None:
+    keys = {
+        key.rpartition(":")[0] for key in (read(row(CALL)).only.event_key, read(row(CALL, **changes)).only.event_key)
+    }
+    assert len(keys) == 2
+
+
+def test_a_cost_in_dollars_is_read_under_its_other_name() -> None:
+    header = HEADER.replace("Cost", "Cost ($)")
+    assert read(row(CALL, header, **{"Cost ($)": "3"}), header=header).only.reported_cost_usd == 3

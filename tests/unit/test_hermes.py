@@ -79,7 +79,7 @@ def test_a_session_that_has_long_been_read_is_not_read_again(tmp_path: Path) -> 
     write(path, histories)
     first = read(path)
     assert len(first.snapshots) == 7
-    run(path, "update messages set timestamp = timestamp + 172800 where session_id = '20260901_0800_000003'")
+    run(path, "update messages set timestamp = timestamp + 172800.0 where session_id = '20260901_0800_000003'")
     again = read(path, first.state)
     assert {snapshot.session_id for snapshot in again.snapshots} >= {"20260901_0800_000003"}
     third = read(path, again.state)

@@ -119,3 +119,14 @@ def test_the_order_of_files_is_of_no_matter() -> None:
     ]
     assert all(reading == readings[0] for reading in readings)
     assert len(readings[0]) == 9
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2]])
+def test_a_time_is_inherited_also_from_before_a_cut(cuts: list[int]) -> None:
+    second = answer(CALL, timestamp=None) | {"id": "other"}
+    content = "".join(json.dumps(each) + "\n" for each in (answer(CALL), second)).encode()
+    assert [call.occurred_at for call in read_lines(mux, content, PATH, cuts).calls] == [CALL.at_text] * 2
+
+
+def test_usage_of_a_question_is_no_call() -> None:
+    assert read(answer(CALL) | {"role": "user"}).calls == []
