@@ -126,6 +126,12 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
     )
 
 
+def named_user(environ: Mapping[str, str] | None = None) -> str:
+    """The user that the environment names outright, '' where it names none: config.toml's may have been made up."""
+    text = (os.environ if environ is None else environ).get("USER_ID", "").strip()
+    return _checked_uuid(text, origin="USER_ID") if text else ""
+
+
 def load_server_settings(
     environ: Mapping[str, str] | None = None, *, settings: Settings | None = None, database_url: str | None = None
 ) -> ServerSettings:
@@ -139,10 +145,13 @@ def load_server_settings(
             "the HTTP API needs a Postgres to serve",
             hint="Set TALLYSTICK_DATABASE_URL=postgresql://..., or run `tally up` for the embedded ledger.",
         )
+    supabase_url = env.get("SUPABASE_URL", "")
+    if supabase_url and not supabase_url.startswith(("http://", "https://")):
+        raise ConfigError("SUPABASE_URL is no address", hint="Write https://PROJECT.supabase.co, or unset it.")
     return ServerSettings(
         database_url=url,
         key_secret=load_key_secret(settings, environ),
-        supabase_url=env.get("SUPABASE_URL", ""),
+        supabase_url=supabase_url,
         jwt_secret=env.get("SUPABASE_JWT_SECRET", ""),
         requests_per_minute=_whole_number(env, "TALLYSTICK_REQUESTS_PER_MINUTE", 6000),
         cors_origins=tuple(part.strip() for part in env.get("TALLYSTICK_CORS_ORIGINS", "").split(",") if part.strip()),

@@ -195,7 +195,7 @@ def _call_of(function: str, parameters: tuple[str, ...]) -> bytes:
     return sql.SQL("select * from public.{}({})").format(sql.Identifier(function), passed).as_bytes()
 
 
-def open_connection(url: str) -> psycopg.Connection[Any]:
+def open_connection(url: str, *, timeout_s: int = CONNECT_TIMEOUT_S) -> psycopg.Connection[Any]:
     """A new connection; raises LedgerUnavailable, whose text holds no password, and ConfigError for what is no URL."""
     if url.startswith(("http://", "https://")):
         raise ConfigError(
@@ -203,7 +203,7 @@ def open_connection(url: str) -> psycopg.Connection[Any]:
             hint="Name the database with --database postgresql://user@host:5432/database.",
         )
     try:
-        connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, **CONNECTION_SETTINGS)
+        connection = psycopg.connect(url, connect_timeout=timeout_s, **CONNECTION_SETTINGS)
     except psycopg.ProgrammingError:
         # what libpq says of a URL that it cannot read quotes the part at fault, which may be the password
         raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from None

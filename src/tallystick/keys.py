@@ -13,6 +13,7 @@ import secrets
 from typing import NamedTuple
 
 KEY_BYTES = 32
+PREFIX_LENGTH = len("tly_") + 8
 SCOPES = ("ingest", "read", "admin")
 _KEY = re.compile(r"tly_[0-9a-z]{8}_[A-Za-z0-9_-]{43}")
 _PREFIX_SIGNS = "0123456789abcdefghijklmnopqrstuvwxyz"

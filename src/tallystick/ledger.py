@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tallystick.errors import Busy, ConfigError, LedgerUnavailable, RateLimited, TooMuch, UnreadableBatch
+from tallystick.errors import (
+    Busy,
+    ConfigError,
+    InvalidRequest,
+    LedgerUnavailable,
+    RateLimited,
+    TooMuch,
+    UnreadableBatch,
+)
 from tallystick.model import (
     ApiKeyRow,
     BlockRow,
@@ -168,13 +176,15 @@ class Ledger:
         return self.ingest_token_usage(first).plus(self.ingest_token_usage(second))
 
     def upsert_token_usage(self, session_data: str, daily_data: str | None = None) -> SnapshotReceipt:
-        """Take in running totals of sessions (JSON, at most 1,000), each naming its user; the same again does nothing.
+        """Take in running totals of sessions (JSON, at most 1,000); the same again does nothing.
 
+        Those that name no user are of this ledger's.
         What they grew by goes to the usage_date that daily_data (JSON) has for them, else to today.
         """
         arguments = {
             "session_data": JsonText(session_data),
             "daily_data": None if daily_data is None else JsonText(daily_data),
+            "p_user_id": self.user_id,
         }
         answer = self._ask(lambda: self._road.call("upsert_token_usage", arguments))
         return SnapshotReceipt(**{**answer, "rejects": [SnapshotReject(**reject) for reject in answer["rejects"]]})
@@ -215,8 +225,7 @@ class Ledger:
 
     def usage_summary(self, usage: UsageFilter) -> UsageRow:
         """All of it in one row: zeros where there is nothing, and a session counts once whatever its days."""
-        filters = {f"p_{name}": value for name, value in usage._asdict().items()}
-        (row,) = self._rows(UsageRow, "usage_summary", **filters)
+        (row,) = self._rows(UsageRow, "usage_summary", **self._filters(usage))
         return row
 
     def usage_sessions(
@@ -229,7 +238,7 @@ class Ledger:
 
     def usage_session(self, session_id: str, usage: UsageFilter, *, page: Page | None = None) -> list[SessionEventRow]:
         """Every event of one session, named whole or by a unique beginning. Raises NotFound, Conflict."""
-        filters = {f"p_{name}": value for name, value in usage._asdict().items() if name != "sessions"}
+        filters = self._filters(usage, but="sessions")
         return self._pages(SessionEventRow, "usage_session", {"p_session_id": session_id, **filters}, page=page)
 
     def usage_events(self, event_keys: Sequence[str]) -> list[EventCostRow]:
@@ -326,6 +335,13 @@ class Ledger:
     def _value(self, function: str, **arguments: object) -> Any:
         return self._ask(lambda: self._road.call(function, {"p_user_id": self.user_id, **arguments}))
 
+    def _filters(self, usage: UsageFilter, *, but: str = "") -> dict[str, object]:
+        """A filter as named arguments. An empty list would be nothing here and everything over HTTP: it is refused."""
+        for name, value in usage._asdict().items():
+            if value == []:
+                raise InvalidRequest(f"{name} is an empty list", hint="Name one or more, or None for all of them.")
+        return {f"p_{name}": value for name, value in usage._asdict().items() if name != but}
+
     def _rows(self, row_class: Callable[..., Row], function: str, **arguments: object) -> list[Row]:
         return self._ask(lambda: self._road.call_rows(row_class, function, {"p_user_id": self.user_id, **arguments}))
 
@@ -339,8 +355,7 @@ class Ledger:
         page: Page | None,
         **more: object,
     ) -> list[Row]:
-        filters = {f"p_{name}": value for name, value in usage._asdict().items()}
-        return self._pages(row_class, function, {**filters, "p_by": by, **more}, page=page)
+        return self._pages(row_class, function, {**self._filters(usage), "p_by": by, **more}, page=page)
 
     def _pages(
         self, row_class: Callable[..., Row], function: str, arguments: dict[str, object], *, page: Page | None

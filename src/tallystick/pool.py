@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from tallystick.db import CONNECT_TIMEOUT_S, CONNECTION_SETTINGS, Database, settle
+from tallystick.db import CONNECT_TIMEOUT_S, CONNECTION_SETTINGS, Database, open_connection, settle
 from tallystick.errors import Busy, LedgerUnavailable
 from tallystick.road import Caller
 
@@ -22,6 +22,7 @@ class Pool:
     """At most `size` connections to one database, opened as they are needed."""
 
     def __init__(self, url: str, *, size: int) -> None:
+        self._url = url
         self._pool = ConnectionPool(
             url,
             kwargs={**CONNECTION_SETTINGS, "connect_timeout": CONNECT_TIMEOUT_S},
@@ -46,8 +47,8 @@ class Pool:
         try:
             connection = self._pool.getconn()
         except PoolTimeout:
-            if self.open_count() == 0:
-                raise LedgerUnavailable("cannot reach the database", hint="Check that it runs.") from None
+            # connections that broke count as open until somebody has used them, so the database itself is asked
+            open_connection(self._url, timeout_s=1).close()
             raise Busy("every connection to the database is in use", hint="Try again in a moment.") from None
         is_broken = False
         try:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from tallystick.config import load_settings
+from tallystick.config import load_settings, named_user
 from tallystick.delivery import EXIT_TIMEOUT_S, Delivery, DeliveryCounts, LedgerLike
 from tallystick.errors import ConfigError
 from tallystick.observation import Observation
@@ -223,7 +223,9 @@ def _make_default() -> Tracker:
         settings = load_settings()
     except Exception as error:
         return Tracker(partial(_refuse, error))
-    return Tracker(ledger_for, user_id=settings.user_id, is_enabled=settings.token_tracking_enabled)
+    # a key of a server knows whose it is, and a user id that some command once made up here is nobody's there
+    user_id = named_user() if settings.ledger_key.startswith("tly_") else settings.user_id
+    return Tracker(ledger_for, user_id=user_id, is_enabled=settings.token_tracking_enabled)
 
 
 def _refuse(error: Exception, _user_id: str) -> LedgerLike:

@@ -39,7 +39,7 @@ class Books:
 def run(ask: Callable[[str, int], Admission], tokens: list[str], *, at_once: bool) -> list[Admitted | BaseException]:
     async def admit_all() -> list[Admitted | BaseException]:
         with ThreadPoolExecutor(8) as threads:
-            admissions = Admissions(ask, digest_of=str.upper, threads=threads)
+            admissions = Admissions(ask, digest_of=str.upper, threads=threads, requests_at_once=7)
             if at_once:
                 return await asyncio.gather(*map(admissions.admit, tokens), return_exceptions=True)
             return [await admissions.admit(token) for token in tokens]
@@ -70,7 +70,7 @@ def test_a_caller_of_one_request_now_and_then_has_none_counted_ahead() -> None:
 
     async def slowly() -> None:
         with ThreadPoolExecutor(1) as threads:
-            admissions = Admissions(ask, digest_of=str, threads=threads)
+            admissions = Admissions(ask, digest_of=str, threads=threads, requests_at_once=7)
             for _ in range(4):
                 assert (await admissions.admit("known")).is_admitted
                 await asyncio.sleep(1.01)
@@ -95,7 +95,7 @@ def test_those_who_wait_for_one_answer_share_its_failure() -> None:
 
     async def meet() -> list[Admitted | BaseException]:
         with ThreadPoolExecutor(8) as threads:
-            admissions = Admissions(ask, digest_of=str, threads=threads)
+            admissions = Admissions(ask, digest_of=str, threads=threads, requests_at_once=7)
             await admissions.admit("known")
             failing[0] = True
             return await asyncio.gather(*(admissions.admit("known") for _ in range(50)), return_exceptions=True)

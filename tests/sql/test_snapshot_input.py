@@ -69,6 +69,29 @@ def test_the_day_is_the_usage_date_that_fits(keeper: Keeper, daily_data: Any, da
     assert [str(found) for found in keeper.days()] == [day]
 
 
+def test_of_two_lists_of_one_length_each_session_has_the_day_at_its_place(keeper: Keeper) -> None:
+    sessions = [snapshot(session_id=name) for name in ("a", "b", "c")]
+    days = ["2026-03-11", "2026-03-12", "2026-03-10"]
+    named = [{"user_id": keeper.user_id, **one} for one in sessions]
+    assert send_as_is(keeper, named, [{"usage_date": day} for day in days])["new"] == 3
+    found = {delta["session_id"]: str(delta["usage_date"]) for delta in deltas(keeper).values()}
+    assert found == dict(zip(("a", "b", "c"), days, strict=True))
+
+
+def test_who_names_no_user_is_meant_by_the_argument(keeper: Keeper) -> None:
+    other = Keeper(keeper.db)
+    sessions = [snapshot(), {**snapshot(session_id="s2"), "user_id": other.user_id}]
+    daily_data = json.dumps({"usage_date": "2026-03-12"})
+    answer = keeper.call("upsert_token_usage", json.dumps(sessions), daily_data, keeper.user_id)
+    assert answer["new"] == 2
+    assert [row["session_id"] for row in keeper.rows("sessions")] == ["s1"]
+    assert [row["session_id"] for row in other.rows("sessions")] == ["s2"]
+    act_as(keeper.db, "authenticated", keeper.user_id)
+    with pytest.raises(psycopg.Error) as refusal, keeper.undone():
+        keeper.call("upsert_token_usage", json.dumps([snapshot()]), daily_data, other.user_id)
+    assert refusal.value.sqlstate == "PT403"
+
+
 def test_daily_data_may_be_left_out(keeper: Keeper) -> None:
     keeper.set_now("2026-03-12T10:00:00Z")
     assert raw(keeper, json.dumps({**snapshot(), "user_id": keeper.user_id}))["new"] == 1

@@ -53,11 +53,15 @@ class Admission(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """One request that was counted, or refused because its minute is full."""
+    """One request that was counted, or refused because its minute is full.
+
+    It is answered inside `turn`, which keeps a caller from taking all threads while what it asks for is locked.
+    """
 
     identity: Identity
     is_admitted: bool
     rate: Rate
+    turn: asyncio.Semaphore
 
     def check(self) -> None:
         """Raise RateLimited where this minute has had as many requests as it may."""
@@ -73,7 +77,8 @@ class Admitted(NamedTuple):
 class _Standing:
     """One caller, as it was when the database was last asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests_at_once: int) -> None:
+        self.turn = asyncio.Semaphore(requests_at_once)
         # those who come while the database is asked wait for its one answer, or its one failure
         self.asking: asyncio.Task[None] | None = None
         self.admission: Admission | None = None
@@ -105,7 +110,8 @@ class _Standing:
         is_admitted = self._left > 0
         self._left -= is_admitted
         reset_s = max(1, math.ceil(self._minute_ends_at - now))
-        return Admitted(identity, is_admitted, Rate(counted.limit, counted.remaining + self._left, reset_s))
+        rate = Rate(counted.limit, counted.remaining + self._left, reset_s)
+        return Admitted(identity, is_admitted, rate, self.turn)
 
     def is_over(self, now: float) -> bool:
         """Whether nothing of this is of use any more."""
@@ -120,11 +126,17 @@ class Admissions:
     """
 
     def __init__(
-        self, ask: Callable[[str, int], Admission], *, digest_of: Callable[[str], str], threads: Executor
+        self,
+        ask: Callable[[str, int], Admission],
+        *,
+        digest_of: Callable[[str], str],
+        threads: Executor,
+        requests_at_once: int,
     ) -> None:
         self._ask = ask
         self._digest_of = digest_of
         self._threads = threads
+        self._requests_at_once = requests_at_once
         self._standings: dict[str, _Standing] = {}
 
     async def admit(self, token: str) -> Admitted:
@@ -133,7 +145,7 @@ class Admissions:
         standing = self._standings.get(digest)
         if standing is None:
             self._make_room()
-            standing = self._standings[digest] = _Standing()
+            standing = self._standings[digest] = _Standing(self._requests_at_once)
         while not standing.can_answer(time.monotonic()):
             if standing.asking is None:
                 standing.asking = asyncio.create_task(self._learn(token, digest, standing))

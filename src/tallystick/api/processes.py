@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from tallystick.api.app import create_app
+from tallystick.api.protocol import BoundedProtocol
 from tallystick.config import ServerSettings
 from tallystick.logs import log_to_stderr
 
@@ -41,6 +42,7 @@ def _config(settings: ServerSettings, *, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         partial(_make_app, settings, parent=os.getpid() if workers > 1 else None),
         factory=True,
+        http=BoundedProtocol,
         workers=workers,
         log_config=None,
         access_log=False,

@@ -31,6 +31,12 @@ def _read_text(value: Any) -> Any:
     return value
 
 
+def _read_last_days(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\d{1,4}[dwm]", value, re.ASCII):
+        raise ValueError("write 7d, 4w or 3m")
+    return value
+
+
 def _read_week_day(value: Any) -> Any:
     if isinstance(value, str) and value.lower() in WEEK_DAYS:
         return WEEK_DAYS.index(value.lower()) + 1
@@ -40,6 +46,7 @@ def _read_week_day(value: Any) -> Any:
 
 
 Day = Annotated[date, BeforeValidator(_read_day)]
+Last = Annotated[str, BeforeValidator(_read_last_days)]
 Text = Annotated[str, BeforeValidator(_read_text), Field(max_length=MAX_LABEL_LENGTH)]
 # Postgres' integer; which of them it takes is for the ledger to say, in the same words on every road
 Count = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
@@ -69,10 +76,9 @@ class RangeQuery(Query):
 
     since: Day | None = Field(None, description="First day, inclusive.", examples=["2026-11-01"])
     until: Day | None = Field(None, description="Last day, inclusive.")
-    last: str | None = Field(
+    last: Last | None = Field(
         None,
-        max_length=5,
-        pattern=r"^\d{1,4}[dwm]$",
+        json_schema_extra={"pattern": r"^\d{1,4}[dwm]$"},
         description="So many days, weeks or months up to today: 7d, 4w, 3m.",
     )
     timezone: Text | None = Field(
@@ -91,7 +97,7 @@ class RangeQuery(Query):
     def usage(self, state: LedgerState, *, period: str = "", week_start: int = 1) -> UsageFilter:
         """The filter of the ledger; raises InvalidRequest."""
         since, until = self.since, self.until
-        zone = self.timezone or state.time_zone
+        zone = state.time_zone if self.timezone is None else self.timezone
         if self.last:
             if since or until:
                 raise InvalidRequest(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from inspect import signature
 from random import getrandbits
+from traceback import format_exc
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from tallystick.api.arguments import Arguments
 from tallystick.api.problems import problem, problem_of
 from tallystick.api.service import Service
 from tallystick.errors import TallystickError
+from tallystick.redaction import without_passwords
 
 REQUEST_TIMEOUT_S = 60.0
 MAX_ERRORS_TOLD = 5
@@ -72,7 +74,8 @@ def _in_a_thread(endpoint: Callable[..., Response]) -> Handler:
     async def answer(request: Request) -> Response:
         arguments = await wanted.read(request)
         service: Service = request.app.state.tallystick
-        return await asyncio.get_running_loop().run_in_executor(service.threads, partial(endpoint, **arguments))
+        async with arguments["caller"].turn:
+            return await asyncio.get_running_loop().run_in_executor(service.threads, partial(endpoint, **arguments))
 
     return answer
 
@@ -139,8 +142,9 @@ async def _answered(answer: Handler, request: Request, request_id: str) -> Respo
     except TimeoutError:
         return problem(504, f"no answer within {REQUEST_TIMEOUT_S:.0f} s", hint="Ask for less.", request_id=request_id)
     except Exception:
-        # the trace is for the log alone: it may say things about the inside that are nobody's business
-        log.exception("failed", request_id=request_id)
+        # the trace is for the log alone, and as plain text: an application's own way to log it may show what variables
+        # hold, and one of them is the key
+        log.error("failed", request_id=request_id, trace=without_passwords(format_exc()))
         return problem(500, "a defect of the server", hint="Its log has more.", request_id=request_id)
 
 

@@ -20,7 +20,10 @@ from tallystick.ledger import Ledger
 from tallystick.pool import Pool
 from tallystick.road import SERVICE, Caller
 
+# well above the time for which the ledger waits for a lock, which is another answer
 STATEMENT_TIMEOUT = "30s"
+# of the threads, those that no caller alone can take
+THREADS_FOR_OTHERS = 3
 
 
 class Service:
@@ -33,7 +36,10 @@ class Service:
         # as many as there are connections, so that nobody waits for one while holding a thread
         self.threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
         self.admissions = Admissions(
-            self._ask, digest_of=partial(digest_of, secret=settings.key_secret), threads=self.threads
+            self._ask,
+            digest_of=partial(digest_of, secret=settings.key_secret),
+            threads=self.threads,
+            requests_at_once=max(1, settings.pool_size - THREADS_FOR_OTHERS),
         )
         self._tokens = (
             Tokens(supabase_url=settings.supabase_url, jwt_secret=settings.jwt_secret)
@@ -54,11 +60,11 @@ class Service:
     ) -> Iterator[Ledger]:
         """The books that a request is about, with the rights of who makes it, for as long as it takes to answer it.
 
-        Raises Forbidden without the scope, and InvalidRequest where a service key names nobody. Whether a user may work
-        with the books named is the database's to say.
+        Raises Forbidden without the scope ('' is any), and InvalidRequest where a service key names nobody. Whether a
+        user may work with the books named is the database's to say.
         """
         is_service = identity.user_id is None
-        if scope not in identity.scopes:
+        if scope and scope not in identity.scopes:
             raise Forbidden(
                 f"this key has no scope {scope}",
                 hint=f"Make one with `tally keys create --scope {scope}{' --service' if is_service else ''}`.",

@@ -76,8 +76,11 @@ class Tokens:
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_LENGTH:
             raise jwt.InvalidTokenError
-        if self._secret and jwt.get_unverified_header(token).get("alg") == "HS256":
+        algorithm = jwt.get_unverified_header(token).get("alg")
+        if self._secret and algorithm == "HS256":
             return self._decoded(token, self._secret, ["HS256"])
+        if algorithm not in ("ES256", "RS256"):
+            raise jwt.InvalidAlgorithmError  # and no key is fetched for it
         return self._decoded(token, self._keys.get_signing_key_from_jwt(token).key, ["ES256", "RS256"])
 
     def _decoded(self, token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:

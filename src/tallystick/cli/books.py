@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from tallystick.cli.options import CommonOptions
 from tallystick.cli.terminal import say
-from tallystick.config import Settings, load_settings, save_user_id
+from tallystick.config import Settings, load_settings, named_user, save_user_id
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import ConfigError, InvalidRequest, LedgerError, LedgerUnavailable
@@ -89,7 +89,7 @@ def _open_at(url: str, settings: Settings, *, is_own: bool) -> Iterator[Books]:
 
 def _state_at_server(ledger: Ledger, settings: Settings) -> LedgerState:
     """A key of a Tallystick server knows whose books it opens; only a service key has to be told."""
-    ledger.user_id = None
+    ledger.user_id = named_user() or None
     try:
         state = ledger.ledger_state()
     except InvalidRequest:

@@ -13,6 +13,7 @@ from tallystick.cli.import_new import take_in_own_prices
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.progress import shown_progress
 from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.collector.account import make_account
 from tallystick.collector.run import import_new
 from tallystick.collector.summary import ImportSummary
 from tallystick.errors import ConfigError
@@ -58,6 +59,10 @@ def import_with_progress(
     """Take in prices and transcripts, drawing how far it has come."""
     if not books.settings.token_tracking_enabled:
         raise ConfigError("token tracking is switched off", hint="Unset TOKEN_TRACKING_ENABLED to take usage in.")
+    if books.state.time_zone is None:
+        # whatever comes first, a transcript or a call over HTTP, these books are kept in the days of this machine
+        make_account(books.ledger, books.settings.time_zone)
+        books = books._replace(state=books.ledger.ledger_state())
     prices = take_in_own_prices(books)
     with shown_progress() as report:
         summary = import_new(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from tallystick.cli.books import open_books
 from tallystick.cli.cells import label
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.render import Column, Kind, Line, render_table
-from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.cli.terminal import NoReader, look_at_output, write_lines
 from tallystick.config import load_key_secret
-from tallystick.keys import SCOPES, digest_of, make_key
+from tallystick.keys import PREFIX_LENGTH, SCOPES, digest_of, is_key, make_key
 from tallystick.model import ApiKeyRow
 
 
@@ -44,7 +45,9 @@ def keys() -> None:
 @click.option("--user", type=click.UUID, metavar="UUID", help="Whose books it opens. Left out: your own.")
 @click.option("--service", is_flag=True, help="A key that acts for any user that a request names.")
 @click.option("--expires", callback=_read_expiry, metavar="90d|8w|12h", help="When it ends. Left out: never.")
-@click.option("--requests-per-minute", type=click.IntRange(1), help="Its own limit, instead of the server's.")
+@click.option(
+    "--requests-per-minute", type=click.IntRange(1, 2**31 - 1), help="Its own limit, instead of the server's."
+)
 @common_options
 @click.pass_obj
 def create(
@@ -71,8 +74,14 @@ def create(
             expires_at=datetime.now(UTC) + expires if expires else None,
             requests_per_minute=requests_per_minute,
         )
-    click.echo("This is the only time that the key is shown:", err=True)
-    write_lines([key.key], terminal=look_at_output())
+        click.echo("This is the only time that the key is shown:", err=True)
+        try:
+            write_lines([key.key], terminal=look_at_output())
+            sys.stdout.flush()
+        except (OSError, NoReader):
+            # nobody has seen it, so nobody shall be able to use it
+            books.ledger.revoke_api_key(key.prefix)
+            raise
 
 
 @keys.command("list")
@@ -119,8 +128,10 @@ def list_(common: CommonOptions) -> None:
 def revoke(common: CommonOptions, key: str) -> None:
     """End a key, named as `tally keys list` shows it; a server refuses it within a second."""
     with open_books(common) as books:
-        books.ledger.revoke_api_key(key)
-    write_lines([f"Revoked {label(key)}."], terminal=look_at_output())
+        # a key that was pasted whole is named by its beginning, and told no further
+        name = key[:PREFIX_LENGTH] if is_key(key) else key
+        books.ledger.revoke_api_key(name)
+    write_lines([f"Revoked {label(name)}."], terminal=look_at_output())
 
 
 def _state(row: ApiKeyRow) -> str:

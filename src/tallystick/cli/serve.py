@@ -24,8 +24,17 @@ DEFAULT_PORT = 8377
 MAX_WORKERS = 64
 BACKLOG = 1024
 
+
+def _read_host(_: click.Context, __: click.Parameter, text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("it is empty, which would be every address of this machine; write 0.0.0.0 for that.")
+    return text
+
+
 _SERVER_OPTIONS = (
-    click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+    click.option(
+        "--host", default="127.0.0.1", show_default=True, callback=_read_host, help="The address to listen on."
+    ),
     click.option(
         "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one."
     ),

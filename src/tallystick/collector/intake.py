@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tallystick.collector.account import make_account
 from tallystick.collector.checkpoint import Checkpoint, Checkpoints, bytes_to_read
 from tallystick.collector.discover import Problem, TranscriptFile
 from tallystick.collector.project import ProjectResolver
@@ -17,10 +18,9 @@ from tallystick.collector.reader import Batch, FileMark, Job, format_of, read_ba
 from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.collector.workers import SHARES_PER_WORKER, Workers, share_out, worker_count
 from tallystick.config import Settings
-from tallystick.errors import Busy, InvalidRequest, LedgerError, LedgerUnavailable
+from tallystick.errors import Busy, LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import LedgerState, Receipt
-from tallystick.observation import Snapshot
 
 Answer = TypeVar("Answer")
 
@@ -51,7 +51,7 @@ def take_in(
         for number, (file, checkpoint) in enumerate(changes)
     ]
     if state.time_zone is None:
-        _make_account(ledger, settings.time_zone)
+        make_account(ledger, settings.time_zone)
     intake = _Intake(jobs, ledger=ledger, checkpoints=checkpoints, state=state, on_progress=on_progress)
     try:
         for batch in _read(jobs, checkpoints.projects(), device=settings.device, workers=workers):
@@ -60,19 +60,6 @@ def take_in(
     finally:
         intake.save()
     return intake.summary()
-
-
-def _session_data(snapshots: Sequence[Snapshot], *, user_id: str | None) -> str:
-    """Running totals as upsert_token_usage takes them; without a user the caller's own."""
-    whose = {"user_id": user_id} if user_id else {}
-    return msgspec.json.encode([{**msgspec.to_builtins(snapshot), **whose} for snapshot in snapshots]).decode()
-
-
-def _make_account(ledger: Ledger, time_zone: str) -> None:
-    try:
-        ledger.make_account(time_zone=time_zone)
-    except InvalidRequest:  # a zone that this machine knows and that Postgres does not
-        ledger.make_account(time_zone="UTC")
 
 
 def _read(jobs: list[Job], projects: Mapping[str, str], *, device: str, workers: int | None) -> Iterator[Batch]:
@@ -129,7 +116,7 @@ class _Intake:
             self.receipt_count += 1
             self._receipt = self._receipt.plus(receipt)
         if batch.snapshots:
-            session_data = _session_data(batch.snapshots, user_id=self._ledger.user_id)
+            session_data = msgspec.json.encode(batch.snapshots).decode()
             taken = self._sent(lambda: self._ledger.upsert_token_usage(session_data))
             self._receipt = self._receipt.plus(Receipt(*taken[:-1]))
         self._receipt = self._receipt.plus(Receipt(received=batch.folded, duplicate=batch.folded))

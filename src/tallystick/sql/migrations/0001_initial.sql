@@ -1414,12 +1414,13 @@ comment on function tallystick.revise_events(uuid, tallystick.observation[], tex
 
 -- Makes the account at the first ingest and takes its lock for the rest of the transaction, so that differences are
 -- exact. It must be a statement of its own before anything is read: later statements see what the one before committed,
--- which is why any isolation but read committed is refused.
+-- which is why any isolation but read committed is refused. It waits for less than the eight seconds that Supabase
+-- gives a statement, so that who is kept waiting is told the reason, and comes again.
 create function tallystick.lock_account(p_user_id uuid)
 returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '30s'
+set lock_timeout = '6s'
 as $$
 declare
   v_time_zone text;
@@ -1682,15 +1683,14 @@ grant execute on function public.ingest_token_usage(uuid, json) to authenticated
 -- duplicate and the old state a version.
 --
 -- session_data is one object or a list of them, of one or of several users:
---   user_id (left out: the caller), session_id, model_used, session_started_at, input_tokens, output_tokens (thinking
---   included), cache_creation_tokens (counted as written for five minutes), cache_read_tokens, thinking_tokens,
---   message_count, estimated_cost_usd; and what collectors know beside: source (left out: snapshot), project, device,
---   agent_version, last_activity_at
--- daily_data is the same or absent, and only its usage_date is read: what a day holds is the sum of its events, and the
--- sums of the caller, added to it, would be in it twice when a call is sent twice.
+--   user_id (left out: p_user_id, else the caller), session_id, model_used, session_started_at, input_tokens,
+--   output_tokens (thinking included), cache_creation_tokens (counted as written for five minutes), cache_read_tokens,
+--   thinking_tokens, message_count, estimated_cost_usd; and what collectors know beside: source (left out: snapshot),
+--   project, device, agent_version, last_activity_at
 --
 -- * Day: the usage_date of the entry that fits the session. An entry fits that names the user and the session or leaves
---   them out. Of several, those that name the session go first, then the latest date. Where none fits: the day of
+--   them out. Of several, those that name the session go first, then, of two lists of one length, the one at the same
+--   place, then the latest date. Where none fits: the day of
 --   last_activity_at, else today, in the zone of the account.
 -- * Counts: one that is left out is 0. Where one is less than what the session's snapshots have brought so far, the
 --   snapshot is rejected as totals_shrank; whoever counts from 0 again takes another session_id. So the total of a
@@ -1829,27 +1829,28 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_sessions jsonb := tallystick.read_json_list(p_sessions, 'session_data');
+  v_daily jsonb := case
+    when coalesce(p_daily, 'null') = 'null' then '[]'
+    else tallystick.read_json_list(p_daily, 'daily_data')
+  end;
+  v_is_paired boolean := jsonb_array_length(v_sessions) = jsonb_array_length(v_daily);
 begin
   return array(
     with daily as materialized (
-      select lower(nullif(d ->> 'user_id', '')) as user_id, nullif(d ->> 'session_id', '') as session_id,
-        d ->> 'usage_date' as usage_date
-      from jsonb_array_elements(
-        case
-          when coalesce(p_daily, 'null') = 'null' then '[]'
-          else tallystick.read_json_list(p_daily, 'daily_data')
-        end
-      ) as d
-      where d ->> 'usage_date' <> ''
+      select lower(nullif(d.entry ->> 'user_id', '')) as user_id, nullif(d.entry ->> 'session_id', '') as session_id,
+        d.entry ->> 'usage_date' as usage_date, d.place
+      from jsonb_array_elements(v_daily) with ordinality as d (entry, place)
+      where d.entry ->> 'usage_date' <> ''
     )
     select tallystick.read_snapshot(s.record, s.place, (
       select d.usage_date from daily as d
       where coalesce(d.user_id = coalesce(lower(nullif(s.record ->> 'user_id', '')), p_caller::text), true)
         and coalesce(d.session_id = s.record ->> 'session_id', true)
-      order by d.session_id is null, d.usage_date collate "C" desc limit 1
+      order by d.session_id is null, v_is_paired and d.place = s.place desc, d.usage_date collate "C" desc limit 1
     ), p_caller)
-    from jsonb_array_elements(tallystick.read_json_list(p_sessions, 'session_data'))
-      with ordinality as s (record, place)
+    from jsonb_array_elements(v_sessions) with ordinality as s (record, place)
     order by s.place
   );
 end
@@ -2158,18 +2159,21 @@ comment on function tallystick.upsert_token_usage(jsonb, jsonb, uuid) is 'Body o
 revoke all on function tallystick.upsert_token_usage(jsonb, jsonb, uuid) from public, anon, authenticated;
 grant execute on function tallystick.upsert_token_usage(jsonb, jsonb, uuid) to authenticated, service_role;
 
-create function public.upsert_token_usage(session_data jsonb, daily_data jsonb default null)
+create function public.upsert_token_usage(
+  session_data jsonb, daily_data jsonb default null, p_user_id uuid default null
+)
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select tallystick.upsert_token_usage(session_data, daily_data, auth.uid())
+  select tallystick.upsert_token_usage(session_data, daily_data, coalesce(p_user_id, auth.uid()))
 $$;
-comment on function public.upsert_token_usage(jsonb, jsonb) is
+comment on function public.upsert_token_usage(jsonb, jsonb, uuid) is
   'Takes the running totals of sessions in, an object or a list; answers {received, new, revised, duplicate, rejected, '
-  'unpriced, rejects}. What they grew by goes to the usage_date of daily_data. Sending the same again changes nothing.';
-revoke all on function public.upsert_token_usage(jsonb, jsonb) from public, anon, authenticated;
-grant execute on function public.upsert_token_usage(jsonb, jsonb) to authenticated, service_role;
+  'unpriced, rejects}. What they grew by goes to the usage_date of daily_data. Sending the same again changes nothing. '
+  'Sessions that name no user are those of p_user_id, else of who is signed in.';
+revoke all on function public.upsert_token_usage(jsonb, jsonb, uuid) from public, anon, authenticated;
+grant execute on function public.upsert_token_usage(jsonb, jsonb, uuid) to authenticated, service_role;
 -- What a call costs. The road from a model as its source wrote it to US dollars:
 --
 --   price_names     the names under which that model may be listed, best first

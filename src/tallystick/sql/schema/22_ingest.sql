@@ -167,12 +167,13 @@ comment on function tallystick.revise_events(uuid, tallystick.observation[], tex
 
 -- Makes the account at the first ingest and takes its lock for the rest of the transaction, so that differences are
 -- exact. It must be a statement of its own before anything is read: later statements see what the one before committed,
--- which is why any isolation but read committed is refused.
+-- which is why any isolation but read committed is refused. It waits for less than the eight seconds that Supabase
+-- gives a statement, so that who is kept waiting is told the reason, and comes again.
 create function tallystick.lock_account(p_user_id uuid)
 returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '30s'
+set lock_timeout = '6s'
 as $$
 declare
   v_time_zone text;
