@@ -21,8 +21,8 @@ class Layout(NamedTuple):
 
     `roots` are folders as a shell would write them, `${NAME:-default}` and `~` included, or single files of any name;
     one whose variable is not set and has no default is left out. `files` is a regular expression for the end of a path,
-    from the beginning of a name. `module` has what `sources/formats.py` asks of its kind. Of a flat layout nothing lies
-    in the folders below a root, which may hold a great deal else. Where others call their files so too, `folder` is one
+    from the beginning of a name. `module` has what `sources/formats.py` asks of its kind. `levels` is how many folders
+    below a root are looked into, for a root that holds much else. Where others call their files so too, `folder` is one
     in the path by which a file is told that somebody named.
     """
 
@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     kind: Kind
     roots: tuple[str, ...]
     files: str
-    is_flat: bool = False
+    levels: int | None = None
     folder: str = ""
 
     def has(self, path: str) -> bool:
@@ -70,6 +70,32 @@ _KIMI_DESKTOP = "~/Library/Application Support/kimi-desktop/daimon-share/daimon/
 _DATA_HOME = "${XDG_DATA_HOME:-~/.local/share}"
 _OPENCODE = f"{_DATA_HOME}/opencode"
 _COPILOT = "${COPILOT_HOME:-~/.copilot}"
+
+_CONFIG_HOME = "${XDG_CONFIG_HOME:-~/.config}"
+_CLINE_DATA = "${CLINE_DATA_DIR:-${CLINE_DIR:-~/.cline}/data}"
+# the editors of the family of VS Code, here, and where one that runs elsewhere has its other half
+_EDITORS = ("Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf")
+_REMOTE_EDITORS = ("vscode-server", "vscode-server-insiders", "vscodium-server", "cursor-server", "windsurf-server")
+_EDITOR_FOLDERS = (
+    *(f"{_CONFIG_HOME}/{editor}" for editor in _EDITORS),
+    *(f"~/Library/Application Support/{editor}" for editor in _EDITORS),
+    *(f"~/.{editor}/data" for editor in _REMOTE_EDITORS),
+)
+
+
+def _tasks_of(extension: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/User/globalStorage/{extension}/tasks" for folder in _EDITOR_FOLDERS)
+
+
+def _task_files(extension: str) -> str:
+    return rf"{re.escape(extension)}/tasks/[^/]+/ui_messages\.json"
+
+
+_ROO, _KILO, _BOB = "rooveterinaryinc.roo-cline", "kilocode.kilo-code", "ibm.bob-code"
+_CLINE_TASKS = (*_tasks_of("saoudrizwan.claude-dev"), f"{_CLINE_DATA}/tasks")
+_CLINE_SESSIONS = f"${{CLINE_SESSION_DATA_DIR:-{_CLINE_DATA}/sessions}}"
+_MANICODE = tuple(f"{_CONFIG_HOME}/{name}/projects" for name in ("manicode", "manicode-dev", "manicode-staging"))
+_HERMES = "${HERMES_HOME:-~/.hermes}"
 
 # Where two have the same names, the one that is told by its folder stands first.
 CATALOG: tuple[Layout, ...] = (
@@ -125,7 +151,9 @@ CATALOG: tuple[Layout, ...] = (
         ("${QWEN_HOME:-~/.qwen}/usage", "${QWEN_HOME:-~/.qwen}/projects"),
         r"(?:usage/token-usage-\d{4}-\d\d|projects/[^/]+/chats/(?:\w+/)?[^/]+)\.jsonl",
     ),
-    Layout("opencode", "OpenCode", "opencode", "database", (_OPENCODE, "${OPENCODE_DB}"), r"opencode[\w.-]*\.db", True),
+    Layout(
+        "opencode", "OpenCode", "opencode", "database", (_OPENCODE, "${OPENCODE_DB}"), r"opencode[\w.-]*\.db", levels=0
+    ),
     Layout(
         "opencode",
         "OpenCode",
@@ -134,14 +162,14 @@ CATALOG: tuple[Layout, ...] = (
         (f"{_OPENCODE}/storage/message",),
         r"ses_[^/]+/msg_[^/]+\.json",
     ),
-    Layout("kilo-cli", "Kilo CLI", "kilo_cli", "database", (f"{_DATA_HOME}/kilo",), r"kilo[\w.-]*\.db", True),
+    Layout("kilo-cli", "Kilo CLI", "kilo_cli", "database", (f"{_DATA_HOME}/kilo",), r"kilo[\w.-]*\.db", levels=0),
     Layout(
-        "mimo-code", "MiMo Code", "mimo_code", "database", (f"{_DATA_HOME}/mimocode",), r"mimocode[\w.-]*\.db", True
+        "mimo-code", "MiMo Code", "mimo_code", "database", (f"{_DATA_HOME}/mimocode",), r"mimocode[\w.-]*\.db", levels=0
     ),
     Layout(
         "copilot-cli", "Copilot CLI", "copilot_cli", "lines", (f"{_COPILOT}/session-state",), r"[^/]+/events\.jsonl"
     ),
-    Layout("copilot-cli", "Copilot CLI", "copilot_cli_store", "database", (_COPILOT,), r"session-store\.db", True),
+    Layout("copilot-cli", "Copilot CLI", "copilot_cli_store", "database", (_COPILOT,), r"session-store\.db", levels=0),
     Layout(
         "copilot-cli",
         "Copilot CLI",
@@ -162,9 +190,32 @@ CATALOG: tuple[Layout, ...] = (
             "~/Library/Application Support/goose/sessions",
         ),
         r"sessions\.db",
-        True,
+        levels=0,
     ),
-    Layout("zcode", "ZCode", "zcode", "database", ("~/.zcode/cli/db",), r"db\.sqlite", True),
+    Layout("zcode", "ZCode", "zcode", "database", ("~/.zcode/cli/db",), r"db\.sqlite", levels=0),
+    Layout("roo-code", "Roo Code", "roo_code", "document", _tasks_of(_ROO), _task_files(_ROO)),
+    Layout("kilo-code", "Kilo Code", "kilo_code", "document", _tasks_of(_KILO), _task_files(_KILO)),
+    Layout("ibm-bob", "IBM Bob", "ibm_bob", "document", _tasks_of(_BOB), _task_files(_BOB)),
+    # behind the extensions that grew out of it: a task of none of them is taken for its own
+    Layout("cline", "Cline", "cline", "document", _CLINE_TASKS, r"[^/]+/ui_messages\.json"),
+    Layout("cline-cli", "Cline CLI", "cline_cli", "document", (_CLINE_SESSIONS,), r"[^/]+\.messages\.json"),
+    Layout("droid", "Droid", "droid", "document", ("${FACTORY_DIR:-~/.factory}/sessions",), r"[^/]+\.settings\.json"),
+    Layout("amp", "Amp", "amp", "document", (f"${{AMP_DATA_DIR:-{_DATA_HOME}/amp}}/threads",), r"T-[^/]+\.json"),
+    # downloaded by hand, and named to `tally import`
+    Layout("cursor", "Cursor", "cursor", "document", (), r"[^/]*[Uu]sage[^/]*\.csv"),
+    Layout("hermes", "Hermes", "hermes", "database", (_HERMES,), r"state\.db", levels=0),
+    Layout("hermes", "Hermes", "hermes", "database", (f"{_HERMES}/profiles",), r"profiles/[^/]+/state\.db", levels=1),
+    Layout("mux", "Mux", "mux", "lines", ("${MUX_ROOT:-~/.mux}/sessions",), r"[^/]+/chat\.jsonl"),
+    Layout("grok-build", "Grok Build", "grok_build", "lines", ("${GROK_HOME:-~/.grok}/sessions",), r"updates\.jsonl"),
+    Layout(
+        "mistral-vibe",
+        "Mistral Vibe",
+        "mistral_vibe",
+        "document",
+        ("${VIBE_HOME:-~/.vibe}/logs/session",),
+        r"(?:[^/]+/meta|session_[^/]+)\.json",
+    ),
+    Layout("codebuff", "Codebuff", "codebuff", "document", _MANICODE, r"chats/[^/]+/chat-messages\.json"),
 )
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")

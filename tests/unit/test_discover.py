@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.catalog import CATALOG, Layout, Root, claude_code_roots
+from tallystick.catalog import CATALOG, Layout, Root, claude_code_roots, layout_of
 from tallystick.collector.discover import discover, discover_changed, discover_paths
+from tallystick.config import load_settings
 from tallystick.errors import ConfigError
 from tests.unit.nobody import as_nobody
 
@@ -172,7 +173,7 @@ def test_a_name_that_is_not_utf_8_is_found(tmp_path: Path) -> None:
     assert len(found(tmp_path)) == 2
 
 
-FLAT = Layout("agent", "Agent", "agent", "database", (), r"agent\.db", True)
+FLAT = Layout("agent", "Agent", "agent", "database", (), r"agent\.db", levels=0)
 
 
 def test_of_a_flat_layout_only_the_root_itself_is_listed(tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_of_a_flat_layout_only_the_root_itself_is_listed(tmp_path: Path) -> None
     make_transcript(tmp_path / "data" / "deep" / "agent.db")
     (tmp_path / "data" / "linked").symlink_to(make_transcript(tmp_path / "elsewhere" / "agent.db").parent)
     assert [file.path for file in discover([Root(tmp_path / "data", FLAT)]).files] == [str(path)]
-    everywhere = discover([Root(tmp_path / "data", FLAT._replace(is_flat=False))]).files
+    everywhere = discover([Root(tmp_path / "data", FLAT._replace(levels=None))]).files
     assert len(everywhere) == 3
     changed = [str(path), str(tmp_path / "data" / "deep" / "agent.db")]
     told = discover_changed(changed, [Root(tmp_path / "data", FLAT)])
@@ -213,3 +214,61 @@ def test_the_file_of_an_agent_is_known_by_its_name(path: str, module: str) -> No
     told = [layout.module for layout in CATALOG if layout.source != "claude-code" and layout.is_told_by(path)]
     assert told == [module]
     assert not any(layout.has(f"{path}-wal") for layout in CATALOG)
+
+
+def test_a_layout_may_say_how_deep_its_files_lie(tmp_path: Path) -> None:
+    expected = make_transcript(tmp_path / "state.db")
+    beside = make_transcript(tmp_path / "work" / "state.db")
+    make_transcript(tmp_path / "work" / "deeper" / "state.db")
+    (tmp_path / "elsewhere" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    make_transcript(tmp_path / "elsewhere" / "below" / "state.db")
+    flat = Layout("hermes", "Hermes", "hermes", "lines", (), r"state\.db", levels=0)
+    assert [file.path for file in discover([Root(tmp_path, flat)]).files] == [str(expected)]
+    below = discover([Root(tmp_path, flat._replace(levels=1))]).files
+    assert sorted(file.path for file in below) == sorted([str(expected), str(beside)])
+
+
+HOME_FILES = {
+    "roo-code": ".config/VSCodium/User/globalStorage/rooveterinaryinc.roo-cline/tasks/1/ui_messages.json",
+    "kilo-code": "Library/Application Support/Code/User/globalStorage/kilocode.kilo-code/tasks/1/ui_messages.json",
+    "ibm-bob": ".vscode-server/data/User/globalStorage/ibm.bob-code/tasks/1/ui_messages.json",
+    "cline": ".config/Cursor/User/globalStorage/saoudrizwan.claude-dev/tasks/1/ui_messages.json",
+    "cline-cli": ".cline/data/sessions/s/s.messages.json",
+    "droid": ".factory/sessions/-home-ann/a.settings.json",
+    "amp": ".local/share/amp/threads/T-1.json",
+    "hermes": ".hermes/profiles/work/state.db",
+    "mux": ".mux/sessions/ws/subagent-transcripts/child/chat.jsonl",
+    "grok-build": ".grok/sessions/%2Fhome/5e55107a/updates.jsonl",
+    "mistral-vibe": ".vibe/logs/session/session_1/agents/a/meta.json",
+    "codebuff": ".config/manicode-dev/projects/shop/chats/2026-09-01T08-00-00.000Z/chat-messages.json",
+}
+
+
+@pytest.mark.parametrize(("source", "place"), HOME_FILES.items())
+def test_a_file_in_its_place_is_found_and_known_also_by_its_name(source: str, place: str, tmp_path: Path) -> None:
+    path = make_transcript(tmp_path / place)
+    (found,) = discover(load_settings({"HOME": str(tmp_path)}).roots).files
+    assert (found.path, found.layout.source) == (str(path), source)
+    assert layout_of(str(path)).source == source
+
+
+@pytest.mark.parametrize(
+    ("variable", "place", "source"),
+    [
+        ("CLINE_DIR", "data/tasks/1/ui_messages.json", "cline"),
+        ("CLINE_DATA_DIR", "sessions/s/s.messages.json", "cline-cli"),
+        ("CLINE_SESSION_DATA_DIR", "s/s.messages.json", "cline-cli"),
+        ("FACTORY_DIR", "sessions/a.settings.json", "droid"),
+        ("AMP_DATA_DIR", "threads/T-1.json", "amp"),
+        ("XDG_DATA_HOME", "amp/threads/T-1.json", "amp"),
+        ("HERMES_HOME", "state.db", "hermes"),
+        ("MUX_ROOT", "sessions/ws/chat.jsonl", "mux"),
+        ("GROK_HOME", "sessions/x/y/updates.jsonl", "grok-build"),
+        ("VIBE_HOME", "logs/session/session_1.json", "mistral-vibe"),
+    ],
+)
+def test_a_variable_names_another_place(variable: str, place: str, source: str, tmp_path: Path) -> None:
+    make_transcript(tmp_path / "other" / place)
+    (found,) = discover(load_settings({"HOME": str(tmp_path / "home"), variable: str(tmp_path / "other")}).roots).files
+    assert found.layout.source == source

@@ -27,6 +27,7 @@ MOST_PROBLEMS = 50
 @click.option(
     "--source",
     type=click.Choice(sorted({layout.source for layout in CATALOG})),
+    metavar="NAME",
     help="What wrote the files named; without it, their names tell.",
 )
 @common_options

@@ -66,10 +66,9 @@ def discover_changed(paths: Iterable[str], roots: Iterable[Root]) -> Discovery:
     places = [(os.path.realpath(root.path), root.layout) for root in roots]
     for path in {os.path.realpath(path.removesuffix(WRITE_AHEAD_SUFFIX)) for path in paths}:
         for folder, layout in places:
-            depth = path.removeprefix(folder).count(os.sep) if path.startswith(folder + os.sep) else 0
-            if path == folder or depth == 1 or (depth and _goes_down(layout)):
+            if path == folder or path.startswith(folder + os.sep):
                 try:
-                    walk.add_changed(path, layout)
+                    walk.add_changed(path, layout, depth=path.removeprefix(folder).count(os.sep))
                 except OSError:
                     break  # it went again; the next look at the roots has the last word
     return walk.result()
@@ -130,11 +129,14 @@ class _Walk:
         if path < known.path:
             self._files[identity] = file
 
-    def add_changed(self, path: str, layout: Layout) -> None:
+    def add_changed(self, path: str, layout: Layout, *, depth: int) -> None:
+        """A path that stands so many parts below its root."""
         status = os.stat(path)
         if S_ISDIR(status.st_mode):
-            self.add_folder(path, layout)
-        elif S_ISREG(status.st_mode) and layout.has(path.replace(os.sep, "/")):
+            self.add_folder(path, layout, depth=depth)
+            return
+        is_near_enough = layout.levels is None or depth - 1 <= layout.levels
+        if S_ISREG(status.st_mode) and is_near_enough and layout.has(path.replace(os.sep, "/")):
             self.add_file(path, status, layout)
 
     def add_root(self, root: str, layout: Layout) -> None:
@@ -150,28 +152,33 @@ class _Walk:
         else:
             self.add_folder(root, layout)
 
-    def add_folder(self, folder: str, wanted: Layout | str | None) -> None:
+    def add_folder(self, folder: str, wanted: Layout | str | None, *, depth: int = 0) -> None:
         pending = [os.path.realpath(folder)]
-        while pending:
-            folder = pending.pop()
-            try:
-                status = os.stat(folder)
-                identity = (status.st_dev, status.st_ino, wanted)
-                if identity not in self._folders:
-                    self._folders.add(identity)
-                    self._list_folder(folder, pending, wanted)
-            except OSError as error:
-                self._report(folder, error)
+        levels = wanted.levels - depth if isinstance(wanted, Layout) and wanted.levels is not None else None
+        while pending and (levels is None or levels >= 0):
+            below: list[str] = []
+            for each in pending:
+                self._look_into(each, below, wanted)
+            pending, levels = below, None if levels is None else levels - 1
 
-    def _list_folder(self, folder: str, pending: list[str], wanted: Layout | str | None) -> None:
+    def _look_into(self, folder: str, below: list[str], wanted: Layout | str | None) -> None:
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino, wanted)
+            if identity not in self._folders:
+                self._folders.add(identity)
+                self._list_folder(folder, below, wanted)
+        except OSError as error:
+            self._report(folder, error)
+
+    def _list_folder(self, folder: str, below: list[str], wanted: Layout | str | None) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 try:
                     if entry.is_symlink():
-                        self._follow_link(entry.path, pending, wanted)
+                        self._follow_link(entry.path, below, wanted)
                     elif entry.is_dir():
-                        if _goes_down(wanted):
-                            pending.append(entry.path)
+                        below.append(entry.path)
                     elif layout := _wanted_layout(entry.path, wanted):
                         status = entry.stat(follow_symlinks=False)
                         if S_ISREG(status.st_mode):
@@ -179,14 +186,13 @@ class _Walk:
                 except OSError as error:
                     self._report(entry.path, error)
 
-    def _follow_link(self, path: str, pending: list[str], wanted: Layout | str | None) -> None:
+    def _follow_link(self, path: str, below: list[str], wanted: Layout | str | None) -> None:
         layout = _wanted_layout(path, wanted)
         if layout is None and not os.path.isdir(path):
             return
         status = os.stat(path)
         if S_ISDIR(status.st_mode):
-            if _goes_down(wanted):
-                pending.append(os.path.realpath(path))
+            below.append(os.path.realpath(path))
         elif S_ISREG(status.st_mode) and layout is not None:
             self.add_file(os.path.realpath(path), status, layout)
 
@@ -200,10 +206,6 @@ def _wanted_layout(path: str, wanted: Layout | str | None) -> Layout | None:
         return wanted if wanted.has(path) else None
     layout = layout_of(path, wanted)
     return layout if layout.has(path) else None
-
-
-def _goes_down(wanted: Layout | str | None) -> bool:
-    return not (isinstance(wanted, Layout) and wanted.is_flat)
 
 
 def _with_write_ahead(path: str, size: int, mtime_ns: int) -> tuple[int, int]:

@@ -47,11 +47,13 @@ def walk(
     state: FileState,
     is_wanted: Callable[[bytes], object],
     is_record: Callable[[dict[str, object]], bool],
+    other: str = "",
 ) -> Iterator[Found]:
     """The records of whole lines that are wanted, in their order.
 
     `is_wanted` looks at the bytes of a line, and must hold for every line that may report a call: for a damaged one it
-    says whether a call was lost with it. `is_record` tells a record from a part of one, behind a torn record.
+    says whether a call was lost with it. `is_record` tells a record from a part of one, behind a torn record. `other`
+    names the lines that are not wanted, where their records have no type.
     """
     content = bytes(lines)
     if offset == 0 and is_utf_16(content[:3]):
@@ -68,7 +70,7 @@ def walk(
         if is_wanted(line):
             yield from _records(line, position=f"{stem}:{offset + start}", state=state, is_record=is_record)
         else:
-            state.count_lines(_type_of(line))
+            state.count_lines(other or _type_of(line))
         start = end + 1
 
 
@@ -115,4 +117,7 @@ def _type_of(line: bytes) -> str:
 
 def is_utf_16(head: bytes) -> bool:
     """Whether a file that begins so is UTF-16, with or without a byte order mark."""
-    return head[:2] in (b"\xff\xfe", b"\xfe\xff", b"{\x00") or (head[1:2] == b"{" and head[0] == head[-1] == 0)
+    # without a mark it begins with a bracket; a NUL by itself in front of one is damage and no encoding
+    if head[1:2] in (b"{", b"["):
+        return head[0] == head[-1] == 0
+    return head[:2] in (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"[\x00")

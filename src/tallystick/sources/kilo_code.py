@@ -1,0 +1,15 @@
+"""Tasks of Kilo Code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tallystick.sources.cline_tasks import KNOWN_LINE_TYPES, TaskReader
+from tallystick.sources.json_documents import DocumentState as ParserState
+from tallystick.sources.json_documents import new_state
+
+__all__ = ["KNOWN_LINE_TYPES", "SOURCE", "ParserState", "new_state", "parse_document"]
+
+SOURCE: Final = "kilo-code"
+
+parse_document = TaskReader(SOURCE).parse_document
