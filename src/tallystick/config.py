@@ -316,6 +316,7 @@ def _agent_roots(env: Mapping[str, str], *, home: Path | None) -> tuple[Root, ..
         Root(Path(path), layout)
         for layout in CATALOG
         for root in layout.roots
+        if sys.platform == "darwin" or not root.startswith("~/Library/")
         if (path := expand(root, variables=env, home=str(home or "")))
     ]
     return tuple(dict.fromkeys(roots))

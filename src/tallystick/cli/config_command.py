@@ -77,8 +77,10 @@ def shown_settings(settings: Settings) -> list[tuple[str, str]]:
     shown: list[tuple[str, str]] = []
     for name, value in zip(settings._fields, settings.shown(), strict=True):
         if isinstance(value, tuple):
-            parts = dict.fromkeys(str(part.path if isinstance(part, Root) else part) for part in value)
-            shown += [(name, part) for part in parts] or [(name, "(none)")]
+            # agents have some 80 places by now, of which a machine has few
+            parts = [part.path if isinstance(part, Root) else part for part in value]
+            parts = [part for part in parts if name != "agent_roots" or part.exists()]
+            shown += [(name, text) for text in dict.fromkeys(map(str, parts))] or [(name, "(none)")]
         elif isinstance(value, bool):
             shown.append((name, str(value).lower()))
         else:

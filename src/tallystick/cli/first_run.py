@@ -51,7 +51,9 @@ def first_run(common: CommonOptions) -> None:
 def _nothing_found_lines(settings: Settings, found: Discovery) -> list[str]:
     lines = ["No transcripts of coding agents on this machine. Looked in:"]
     lines += [f"  {folder / 'projects'}{_absence(folder / 'projects')}" for folder in settings.claude_config_dirs]
-    lines += [f"  {root}{_absence(root)}" for root in dict.fromkeys(root.path for root in settings.agent_roots)]
+    others = len({root.layout.source for root in settings.agent_roots})
+    if others:
+        lines.append(f"  and where {others} other agents keep theirs (`{_program()} sources --all` names the places)")
     lines += [f"  {problem.path}: {problem.reason}" for problem in found.problems]
     return [*lines, "", "Here is a small invented sample instead, in a ledger that is thrown away at the end."]
 
