@@ -99,6 +99,11 @@ class Ledger:
                 "there is no key for the ledger at an http address",
                 hint="Set SUPABASE_SERVICE_KEY for a Supabase project, or TALLYSTICK_API_KEY for a Tallystick server.",
             )
+        if not key.startswith(("tly_", "sb_", "eyJ")):
+            raise ConfigError(
+                "the key of the ledger is none that a Tallystick server or a Supabase project gives out",
+                hint="A server's begins with tly_, a project's with sb_secret_ or sb_publishable_: copy it once more.",
+            )
         if key.startswith("tly_"):
             from tallystick.roads.server import ServerRoad
 
@@ -149,8 +154,10 @@ class Ledger:
 
         A batch that Postgres cannot even parse is halved until the record at fault stands alone and is rejected; one
         that takes too long, or is too large for the road, is halved too. Raises InvalidRequest for what is no list,
-        which a server would take for one event.
+        which a server would take for one event, and for what is no text at all.
         """
+        if not isinstance(events, bytes):
+            raise InvalidRequest("the batch is no bytes", hint="Pass a JSON list, encoded: msgspec.json.encode([...]).")
         if events.lstrip()[:1] != b"[":
             from tallystick.batches import no_list  # as below
 

@@ -35,6 +35,10 @@ REPORTS = list(ROW_CLASS_BY_REPORT)
         ({"time_zone": "europe/berlin"}, "time_zone_is_known"),
         ({"time_zone": "UTC+3"}, "time_zone_is_known"),
         ({"time_zone": ""}, "time_zone_is_known"),
+        *(
+            ({"time_zone": name}, "time_zone_is_known")
+            for name in ("localtime", "posix/UTC", "right/UTC", "posixrules", "Factory")
+        ),
         ({"limit": 0}, "limit_is_1_to_10000"),
         ({"limit": 10001}, "limit_is_1_to_10000"),
         ({"limit": None}, "limit_is_1_to_10000"),

@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from tallystick.db import Database
-from tallystick.errors import Busy, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound, TooMuch
+from tallystick.errors import Busy, ConfigError, Conflict, Forbidden, InvalidRequest, LedgerError, NotFound, TooMuch
 from tallystick.ledger import PAGE_ROWS, Ledger
 from tallystick.model import (
     DoubleSessionRow,
@@ -319,3 +320,17 @@ def test_a_batch_that_is_too_slow_is_halved_until_it_is_not(ledger_url: str) -> 
         with pytest.raises(TooMuch) as refusal:
             ledger.ingest_token_usage(batch_of(observation(1000)))
     assert refusal.value.hint
+
+
+@pytest.mark.parametrize("key", ["x", "tl_abc", "Bearer tly_abc", "sk-ant-abc"])
+def test_a_key_that_nobody_gives_out_is_told_as_such_and_not_told_again(key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Ledger.connect("http://127.0.0.1:1", key=key)
+    assert "is none that a Tallystick server or a Supabase project gives out" in refused.value.message
+    assert key not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize("events", ["[]", [{"source": "api"}], None])
+def test_a_batch_that_is_no_bytes_is_refused_in_words(ledger: Ledger, events: Any) -> None:
+    with pytest.raises(InvalidRequest, match="the batch is no bytes"):
+        ledger.ingest_token_usage(events)

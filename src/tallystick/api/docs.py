@@ -56,6 +56,17 @@ names the rule; `request_id` is the header `X-Request-ID`, which a caller may se
 | 429 | too many requests in this minute |
 | 503, 504 | the database is away or busy: send it again |
 
+## Settings of the server
+
+| variable | default | what |
+|---|---|---|
+| `TALLYSTICK_DATABASE_URL` | | the ledger's Postgres; `tally up` has the embedded one |
+| `TALLYSTICK_KEY_SECRET` | made at first use, in the settings' folder | what keys are kept under; the same for `tally keys` and for every server of a ledger, else no key holds |
+| `TALLYSTICK_REQUESTS_PER_MINUTE` | 6000 | limit of a caller whose key has none of its own |
+| `TALLYSTICK_POOL_SIZE` | 10 | connections to the database, for each process |
+| `TALLYSTICK_CORS_ORIGINS` | none | origins, with commas between them, whose pages may call from a browser |
+| `SUPABASE_URL`, `SUPABASE_JWT_SECRET` | none | whose users' tokens are taken, and the secret of HS256 |
+
 ## Several processes
 
 `tally serve --workers 2` answers with two processes, each with `TALLYSTICK_POOL_SIZE` connections (10) to the database.
