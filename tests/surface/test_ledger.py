@@ -117,7 +117,11 @@ def test_running_totals_through_python(ledger: Ledger) -> None:
     totals |= {"session_started_at": NOON.isoformat(), "input_tokens": 1000, "output_tokens": 100}
     day = json.dumps({"usage_date": "2026-03-12"})
     shrunk = {**totals, "output_tokens": 99}
-    rejects = [SnapshotReject(ledger.user_id, "session-1", "totals_shrank"), SnapshotReject(None, None, "missing_user")]
+    # what names no user is of this ledger's
+    rejects = [
+        SnapshotReject(ledger.user_id, "session-1", "totals_shrank"),
+        SnapshotReject(ledger.user_id, None, "missing_key"),
+    ]
     assert ledger.upsert_token_usage(json.dumps([totals, shrunk, {}]), day) == (3, 1, 0, 0, 2, 0, rejects)
     assert ledger.upsert_token_usage(json.dumps(totals)) == (1, 0, 0, 1, 0, 0, [])
     (row,) = ledger.usage_daily(EVERYTHING)

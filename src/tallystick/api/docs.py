@@ -61,11 +61,13 @@ names the rule; `request_id` is the header `X-Request-ID`, which a caller may se
 | variable | default | what |
 |---|---|---|
 | `TALLYSTICK_DATABASE_URL` | | the ledger's Postgres; `tally up` has the embedded one |
-| `TALLYSTICK_KEY_SECRET` | made at first use, in the settings' folder | what keys are kept under; the same for `tally keys` and for every server of a ledger, else no key holds |
+| `TALLYSTICK_KEY_SECRET` | made at first use, beside config.toml | what keys are kept under |
 | `TALLYSTICK_REQUESTS_PER_MINUTE` | 6000 | limit of a caller whose key has none of its own |
 | `TALLYSTICK_POOL_SIZE` | 10 | connections to the database, for each process |
 | `TALLYSTICK_CORS_ORIGINS` | none | origins, with commas between them, whose pages may call from a browser |
 | `SUPABASE_URL`, `SUPABASE_JWT_SECRET` | none | whose users' tokens are taken, and the secret of HS256 |
+
+`tally keys` and every server of a ledger need the same secret: under another one no key holds.
 
 ## Several processes
 
