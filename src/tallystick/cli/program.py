@@ -59,6 +59,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "watch": Entry("watch", "watch", "Follow all transcripts into the ledger until it is stopped."),
         "status": Entry("watch", "status", "Show whether anything follows, and how far the ledger is behind."),
         "service": Entry("service", "service", "Have the machine itself follow: install, uninstall, status, logs."),
+        "statusline": Entry("statusline", "statusline", "One line for Claude Code's status bar; install, uninstall."),
         "sources": Entry("sources", "sources", "Show which agents were found, and what was taken in of each."),
     },
     "Server": {

@@ -1,0 +1,215 @@
+"""`tally statusline`: one line for Claude Code's status bar, put into its settings and taken out again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tallystick import statusline as fast
+from tallystick.cli.books import Books
+from tallystick.cli.import_new import take_in_changed_prices
+from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.collector.run import import_new
+from tallystick.config import Settings, load_settings
+from tallystick.embedded import EmbeddedServer
+from tallystick.errors import ConfigError, TallystickError
+from tallystick.ledger import Ledger
+from tallystick.model import BlockRow, UsageFilter
+from tallystick.private_files import make_folder, write_private
+from tallystick.zones import find_zone, today_in
+
+RENEWAL_LIMIT_S = 30
+CENT = Decimal("0.01")
+SETTING = "statusLine"
+FORMER_NAME = "statusline-before.json"
+
+
+def _read_parts(_: click.Context, __: click.Parameter, text: str) -> str:
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if part not in fast.PARTS:
+            raise click.BadParameter(f"there is no part {part!r}; write some of {','.join(fast.PARTS)}.")
+    return ",".join(parts)
+
+
+_PARTS_OPTION = click.option(
+    "--parts",
+    default=",".join(fast.PARTS),
+    show_default=True,
+    callback=_read_parts,
+    metavar="LIST",
+    help="What the line shows, in this order.",
+)
+
+
+@click.group(invoke_without_command=True)
+@_PARTS_OPTION
+@common_options
+@click.pass_context
+def statusline(ctx: click.Context, parts: str) -> None:
+    """Print one line for Claude Code's status bar from the JSON on standard input; `install` puts it there.
+
+    It shows what the session, today and the current five-hour block have cost, how long the block lasts, what it costs
+    per hour, and how full the context is; the plan's own window where Claude Code tells of it; n/a for the unknown.
+    It never starts a database: figures come while the ledger is up, as `tally watch` keeps it.
+    """
+    if ctx.invoked_subcommand is None:
+        command = _command(_settings(ctx.obj), parts, common=ctx.obj)
+        fast.main(command[4:])
+
+
+@statusline.command()
+@_PARTS_OPTION
+@click.option("--replace", is_flag=True, help="Also in place of another; `uninstall` brings that one back.")
+@common_options
+@click.pass_obj
+def install(common: CommonOptions, parts: str, replace: bool) -> None:
+    """Put the line into Claude Code's settings.json, whose other settings stay as they are."""
+    settings = _settings(common)
+    file = _settings_file(settings)
+    document = _read_settings(file)
+    former = document.get(SETTING)
+    if former is not None and not _is_ours(former) and not replace:
+        raise ConfigError(
+            f"another program has the status line in {file}",
+            hint="Run `tally statusline install --replace`; `uninstall` brings the other one back.",
+        )
+    if former is not None and not _is_ours(former):
+        make_folder(settings.state_dir)
+        write_private(settings.state_dir / FORMER_NAME, json.dumps(former))
+    command = shlex.join(_command(settings, parts, common=common))
+    document[SETTING] = {"type": "command", "command": command, "padding": 0}
+    make_folder(settings.state_dir)
+    _write_settings(file, document)
+    write_lines([f"The status line is in {file}, and shown from the next message on."], terminal=look_at_output())
+
+
+@statusline.command()
+@common_options
+@click.pass_obj
+def uninstall(common: CommonOptions) -> None:
+    """Take the line out of Claude Code's settings.json, and bring back what was there before."""
+    settings = _settings(common)
+    file = _settings_file(settings)
+    document = _read_settings(file)
+    if not _is_ours(document.get(SETTING)):
+        write_lines([f"No status line of ours is in {file}."], terminal=look_at_output())
+        return
+    former_file = settings.state_dir / FORMER_NAME
+    if former_file.exists():
+        document[SETTING] = json.loads(former_file.read_text(encoding="utf-8"))
+        former_file.unlink()
+    else:
+        del document[SETTING]
+    _write_settings(file, document)
+    write_lines([f"The status line is out of {file}."], terminal=look_at_output())
+
+
+@statusline.command(hidden=True)
+@common_options
+@click.pass_obj
+def renew(common: CommonOptions) -> None:
+    """Write the figures that the line shows; run by it in the background, and ended after half a minute."""
+    signal.alarm(RENEWAL_LIMIT_S)
+    settings = _settings(common)
+    figures: dict[str, Any] = {"at": datetime.now(UTC).timestamp()}
+    url = _url_of_running_ledger(settings)
+    if url is not None and settings.user_id:
+        try:
+            with Ledger.connect(url, user_id=settings.user_id, key=settings.ledger_key, attempts=1) as ledger:
+                figures |= _figures(ledger, settings)
+        except TallystickError:
+            pass  # the line says n/a, and `tally status` says why
+    make_folder(settings.state_dir)
+    write_private(settings.state_dir / fast.CACHE_NAME, json.dumps(figures))
+
+
+def _figures(ledger: Ledger, settings: Settings) -> dict[str, Any]:
+    state = ledger.ledger_state()
+    if settings.token_tracking_enabled:
+        take_in_changed_prices(Books(ledger, settings, state))
+        import_new(ledger, settings, state=state)
+    zone = find_zone(state.time_zone or settings.time_zone)
+    today = today_in(zone)
+    usage = ledger.usage_summary(UsageFilter(since=today, until=today))
+    blocks = ledger.usage_blocks(UsageFilter(since=today - timedelta(days=1)))
+    active = next((block for block in reversed(blocks) if block.is_active and not block.is_gap), None)
+    return {
+        "today_usd": _cents(usage.cost_usd or Decimal(0)),
+        "day_ends_at": datetime.combine(today + timedelta(days=1), time(), tzinfo=zone).timestamp(),
+        "block": _block(active) if active else {},
+    }
+
+
+def _block(block: BlockRow) -> dict[str, Any]:
+    assert block.first_activity_at is not None
+    assert block.last_activity_at is not None
+    cost = block.cost_usd or Decimal(0)
+    seconds = (block.last_activity_at - block.first_activity_at) // timedelta(seconds=1)
+    # one call alone has no rate
+    rate = {"usd_per_hour": _cents(cost * 3600 / seconds)} if seconds > 0 else {}
+    return {"cost_usd": _cents(cost), "ends_at": block.block_end.timestamp(), **rate}
+
+
+def _cents(cost: Decimal) -> str:
+    return format(cost.quantize(CENT), "f")
+
+
+def _url_of_running_ledger(settings: Settings) -> str | None:
+    """Where the ledger is, None where it is the embedded one and that is down."""
+    if settings.database_url is not None:
+        return settings.database_url
+    status = EmbeddedServer(settings.embedded_dir).status()
+    return status.url if status.is_running else None
+
+
+def _settings(common: CommonOptions) -> Settings:
+    return load_settings(database_url=common.database_url)
+
+
+def _command(settings: Settings, parts: str, *, common: CommonOptions) -> list[str]:
+    """How the line is run quickest: as a file, by a Python that looks for no packages."""
+    ledger = ["--database", common.database_url] if common.database_url else []
+    renewal = [sys.executable, "-m", "tallystick", "statusline", "renew", *ledger]
+    return [sys.executable, "-I", "-S", str(fast.__file__), str(settings.state_dir), parts, *renewal]
+
+
+def _settings_file(settings: Settings) -> Path:
+    if not settings.claude_config_dirs:
+        raise ConfigError("there is no folder of Claude Code", hint="Set CLAUDE_CONFIG_DIR.")
+    return settings.claude_config_dirs[0] / "settings.json"
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8-sig") or "{}")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {file}: {error}", hint="Correct it; nothing was changed.") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{file} holds no JSON object", hint="Correct it; nothing was changed.")
+    return document
+
+
+def _write_settings(file: Path, document: dict[str, Any]) -> None:
+    """Replace the file whole, a linked one where it really is, with the rights that it had."""
+    real_file = file.resolve()
+    mode = real_file.stat().st_mode & 0o777 if real_file.exists() else 0o600
+    make_folder(real_file.parent)
+    write_private(real_file, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    real_file.chmod(mode)
+
+
+def _is_ours(setting: object) -> bool:
+    command = setting.get("command") if isinstance(setting, dict) else None
+    return isinstance(command, str) and str(fast.__file__) in command

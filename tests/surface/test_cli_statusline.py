@@ -1,0 +1,198 @@
+"""`tally statusline`: what the line says, that it never fails nor starts a database, and its place in settings.json."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tallystick import statusline
+
+if TYPE_CHECKING:
+    from tests.surface.cli_home import Tally
+
+pytest_plugins = "tests.surface.cli_home"
+
+NOW = 1_790_000_000.0
+PARTS = list(statusline.PARTS)
+TOLD: dict[str, Any] = {
+    "cost": {"total_cost_usd": 0.376},
+    "context_window": {"used_percentage": 26},
+    "model": {"display_name": "a model"},
+}
+KNOWN: dict[str, Any] = {
+    "at": NOW - 5,
+    "today_usd": "12.30",
+    "day_ends_at": NOW + 3600,
+    "block": {"cost_usd": "5.10", "ends_at": NOW + 8040, "usd_per_hour": "3.20"},
+}
+UNKNOWN = "n/a session | n/a today | n/a block | n/a per hour | context n/a"
+
+
+def line(told: Any = TOLD, known: Any = KNOWN, *, parts: list[str] = PARTS, now: float = NOW) -> str:
+    return statusline.line_of(told, known, parts=parts, now=now)
+
+
+def test_the_line_says_what_agent_and_ledger_know() -> None:
+    assert line() == "$0.38 session | $12.30 today | $5.10 block, 2h 14m left | $3.20/h | context 26%"
+    assert line(parts=["context", "today"]) == "context 26% | $12.30 today"
+
+
+def test_the_plans_own_window_goes_before_our_model_of_it() -> None:
+    limits = {"five_hour": {"used_percentage": 42.4, "resets_at": NOW + 1500}}
+    assert line({**TOLD, "rate_limits": limits}, parts=["block"]) == "5h 42% used, 25m left"
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "n/a today | n/a block | n/a per hour"),
+        ({**KNOWN, "at": NOW - 3601}, "n/a today | n/a block | n/a per hour"),
+        # written by a clock that was ahead
+        ({**KNOWN, "at": NOW + 60}, "n/a today | n/a block | n/a per hour"),
+        ({**KNOWN, "day_ends_at": NOW - 1}, "n/a today | $5.10 block, 2h 14m left | $3.20/h"),
+        ({**KNOWN, "block": {**KNOWN["block"], "ends_at": NOW - 1}}, "$12.30 today | n/a block | n/a per hour"),
+        ({**KNOWN, "block": {}}, "$12.30 today | n/a block | n/a per hour"),
+        (
+            {**KNOWN, "block": {"cost_usd": "5.10", "ends_at": NOW + 60}},
+            "$12.30 today | $5.10 block, 1m left | n/a per hour",
+        ),
+    ],
+)
+def test_what_is_old_or_over_is_not_shown(known: dict[str, Any], expected: str) -> None:
+    assert line(known=known, parts=["today", "block", "burn"]) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"5",
+        b'"x"',
+        b"\xff\xfe",
+        b"{} x",
+        b"[" * 100_000,
+        b'{"cost":5,"context_window":[],"rate_limits":"x"}',
+    ],
+)
+def test_whatever_the_agent_says_there_is_a_line(text: bytes) -> None:
+    assert line(statusline.read_object(text), {}) == UNKNOWN
+
+
+# -- as the agent runs it
+
+
+def install(tally: Tally, *arguments: str) -> str:
+    tally.lines("statusline", "install", *arguments)
+    return str(json.loads((tally.claude / "settings.json").read_text())["statusLine"]["command"])
+
+
+def run(tally: Tally, command: str, told: Any = TOLD) -> str:
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env=tally.environ,
+        input=json.dumps(told),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def renewing(tally: Tally) -> list[int]:
+    """The processes of this home that renew the figures."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command, environ = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            except OSError:
+                continue
+            # the line itself names the program too, and is run by -I
+            if b"renew" in command and b"-I" not in command.split(b"\0") and str(tally.home).encode() in environ:
+                found.append(int(folder.name))
+    return found
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_without_a_ledger_it_says_so_and_starts_none(fresh: Tally) -> None:
+    command = install(fresh)
+    assert run(fresh, command) == "$0.38 session | n/a today | n/a block | n/a per hour | context 26%\n"
+    cache = fresh.home / "state" / "statusline.json"
+    until(lambda: cache.exists() and not renewing(fresh))
+    assert not fresh.server().status().is_running
+    assert not (fresh.home / "data").exists()
+
+
+def test_while_the_ledger_is_up_its_figures_come_with_the_next_line(own: Tally) -> None:
+    command = install(own)
+    with own.server():
+        run(own, command)
+        until(lambda: "n/a today" not in run(own, command, {}))
+        until(lambda: not renewing(own))
+    assert run(own, command, {}).split(" | ")[1].startswith("$")
+
+
+def test_a_hundred_at_once_start_one_renewal_and_leave_nothing_behind(fresh: Tally) -> None:
+    command = install(fresh)
+    started = [
+        subprocess.Popen(["sh", "-c", command], env=fresh.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        for _ in range(100)
+    ]
+    most = 0
+    while any(process.poll() is None for process in started):
+        most = max(most, len(renewing(fresh)))
+    assert {process.communicate()[0].decode().strip() for process in started} == {UNKNOWN}
+    assert most <= 1
+    until(lambda: not renewing(fresh))
+
+
+# -- settings.json
+
+
+def test_installing_keeps_what_is_there_and_uninstalling_brings_it_back(fresh: Tally) -> None:
+    file = fresh.claude / "settings.json"
+    file.parent.mkdir(parents=True)
+    before = {"model": "opus", "statusLine": {"type": "command", "command": "theirs"}, "ü": [1, {"a": None}]}
+    file.write_text(json.dumps(before, ensure_ascii=False))
+    file.chmod(0o640)
+    assert "another program has the status line" in fresh.fail("statusline", "install")
+    assert json.loads(file.read_text()) == before
+    install(fresh, "--replace")
+    install(fresh, "--parts", "today,burn")
+    after = json.loads(file.read_text())
+    assert "today,burn" in after["statusLine"]["command"]
+    assert {**after, "statusLine": None} == {**before, "statusLine": None}
+    assert list(after) == list(before)
+    assert file.stat().st_mode & 0o777 == 0o640
+    fresh.lines("statusline", "uninstall")
+    assert json.loads(file.read_text()) == before
+    assert fresh.lines("statusline", "uninstall") == [f"No status line of ours is in {file}."]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "// a comment\n{}"])
+def test_settings_that_cannot_be_read_are_left_alone(fresh: Tally, text: str) -> None:
+    file = fresh.claude / "settings.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert str(file) in fresh.fail("statusline", "install")
+    assert file.read_text() == text
+
+
+def test_a_part_that_there_is_not_is_named(fresh: Tally) -> None:
+    assert "there is no part 'weather'" in fresh.fail("statusline", "--parts", "weather", exit_code=2)
