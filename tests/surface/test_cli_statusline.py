@@ -114,11 +114,12 @@ def renewing(tally: Tally) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                command, environ = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+                environ = (folder / "environ").read_bytes()
             except OSError:
                 continue
             # the line itself names the program too, and is run by -I
-            if b"renew" in command and b"-I" not in command.split(b"\0") and str(tally.home).encode() in environ:
+            if b"renew" in command and b"-I" not in command and str(tally.home).encode() in environ:
                 found.append(int(folder.name))
     return found
 
