@@ -63,7 +63,7 @@ def test_a_busy_caller_asks_seldom_and_gets_no_more_than_its_limit(at_once: bool
 
 
 def test_a_caller_of_one_request_now_and_then_has_none_counted_ahead() -> None:
-    books = Books(limit=6000, reset_s=0.01)
+    books = Books(limit=6000, reset_s=0.9)
 
     def ask(token: str, requests: int) -> Admission:
         return books.ask(token, requests)

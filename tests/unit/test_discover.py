@@ -231,7 +231,7 @@ def test_a_layout_may_say_how_deep_its_files_lie(tmp_path: Path) -> None:
 
 HOME_FILES = {
     "roo-code": ".config/VSCodium/User/globalStorage/rooveterinaryinc.roo-cline/tasks/1/ui_messages.json",
-    "kilo-code": "Library/Application Support/Code/User/globalStorage/kilocode.kilo-code/tasks/1/ui_messages.json",
+    "kilo-code": ".config/VSCodium/User/globalStorage/kilocode.kilo-code/tasks/1/ui_messages.json",
     "ibm-bob": ".vscode-server/data/User/globalStorage/ibm.bob-code/tasks/1/ui_messages.json",
     "cline": ".config/Cursor/User/globalStorage/saoudrizwan.claude-dev/tasks/1/ui_messages.json",
     "cline-cli": ".cline/data/sessions/s/s.messages.json",
