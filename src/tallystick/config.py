@@ -20,7 +20,8 @@ from tallystick.errors import ConfigError
 from tallystick.private_files import locked, make_folder, write_private
 from tallystick.redaction import redacted_url
 
-_FILE_KEYS = ("user_id", "database_url", "api_key", "device", "time_zone", "claude_config_dirs")
+_FILE_KEYS = ("user_id", "database_url", "api_key", "device", "time_zone", "claude_config_dirs", "project_names")
+PROJECT_NAMES = ("path", "name", "hash")
 _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
     embedded_dir: Path
     claude_config_dirs: tuple[Path, ...]
     agent_roots: tuple[Root, ...]
+    project_names: str
     token_tracking_enabled: bool
 
     @property
@@ -96,6 +98,7 @@ class _Written(NamedTuple):
     device: str = ""
     time_zone: str = ""
     claude_config_dirs: tuple[str, ...] = ()
+    project_names: str = ""
 
 
 def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str | None = None) -> Settings:
@@ -122,6 +125,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
         embedded_dir=data_dir / "postgres",
         claude_config_dirs=_claude_config_dirs(env, home=home, written=written.claude_config_dirs),
         agent_roots=_agent_roots(env, home=home),
+        project_names=written.project_names or PROJECT_NAMES[0],
         token_tracking_enabled=_is_true(env.get("TOKEN_TRACKING_ENABLED", "true"), origin="TOKEN_TRACKING_ENABLED"),
     )
 
@@ -172,10 +176,17 @@ def load_key_secret(settings: Settings, environ: Mapping[str, str] | None = None
     Every server of one ledger, and whoever makes keys for it, needs the same.
     """
     given = (os.environ if environ is None else environ).get("TALLYSTICK_KEY_SECRET", "").strip()
-    return given or _kept_secret(settings.config_dir / "key_secret")
+    hints = "Make its folder writable, or set TALLYSTICK_KEY_SECRET.", "delete it and make the keys anew"
+    return given or _kept_secret(settings.config_dir / "key_secret", hints=hints)
 
 
-def _kept_secret(file: Path) -> str:
+def load_project_secret(settings: Settings) -> str:
+    """The secret under which projects are named where project_names is hash; one file for all of a user's machines."""
+    hints = "Make its folder writable.", "delete it: projects will have other names from then on"
+    return _kept_secret(settings.config_dir / "project_secret", hints=hints)
+
+
+def _kept_secret(file: Path, *, hints: tuple[str, str]) -> str:
     try:
         make_folder(file.parent)
         with locked(file.with_suffix(".lock"), limit_seconds=_LOCK_WAIT_SECONDS):
@@ -183,16 +194,10 @@ def _kept_secret(file: Path) -> str:
                 write_private(file, f"{os.urandom(32).hex()}\n", is_synced=True)
             secret = file.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
-        raise ConfigError(
-            f"cannot read or make {file}: {error.strerror}",
-            hint="Make its folder writable, or set TALLYSTICK_KEY_SECRET.",
-        ) from error
+        raise ConfigError(f"cannot read or make {file}: {error.strerror}", hint=hints[0]) from error
     # with an empty one, say of a disk that was full, whoever reads the ledger could try guesses
     if not re.fullmatch("[0-9a-f]{64}", secret):
-        raise ConfigError(
-            f"{file} holds no secret",
-            hint="Restore it from a backup, or delete it and make the keys anew.",
-        )
+        raise ConfigError(f"{file} holds no secret", hint=f"Restore it from a backup, or {hints[1]}.")
     return secret
 
 
@@ -384,6 +389,8 @@ def _parse(data: bytes, *, file: Path) -> _Written:
             table[key] = tuple(folder for folder in value if folder.strip())
         elif not isinstance(value, str):
             raise _bad_file(file, line=line, what=f"{key} is not a string in quotes")
+        elif key == "project_names" and value and value not in PROJECT_NAMES:
+            raise _bad_file(file, line=line, what=f"project_names is none of {', '.join(PROJECT_NAMES)}: {value!r}")
         elif key == "time_zone" and value and not _is_zone(value):
             raise _bad_file(file, line=line, what=f"there is no time zone {value!r}")
         elif key == "user_id" and value:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.collector.project import MAX_PROJECT_BYTES, ProjectResolver
+from tallystick.collector.project import MAX_PROJECT_BYTES, ProjectResolver, namer_of
+from tallystick.config import Settings, load_settings
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -191,3 +192,38 @@ def test_whatever_a_record_names_gives_a_label_that_can_be_stored(working_direct
         assert b"\x00" not in label
     for folder in resolver.take_resolved():
         folder.encode()
+
+
+# -- what a project is called in the ledger
+
+
+def settings_with(home: Path, project_names: str) -> Settings:
+    config = home / "config" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(f'project_names = "{project_names}"\n')
+    return load_settings({"HOME": str(home), "TALLYSTICK_HOME": str(home)})
+
+
+def test_a_project_is_called_by_its_path_its_last_part_or_a_hash(tmp_path: Path) -> None:
+    names = {}
+    for mode in ("path", "name", "hash"):
+        name = namer_of(settings_with(tmp_path, mode))
+        names[mode] = [name(project) for project in ("/home/ann/shop", "c:/work/shop", "shop", "")]
+    assert names["path"] == ["/home/ann/shop", "c:/work/shop", "shop", ""]
+    assert names["name"] == ["shop", "shop", "shop", ""]
+    assert [name.partition("-")[0] for name in names["hash"]] == ["project"] * 3 + [""]
+    assert len(set(names["hash"])) == 4
+    assert not any("shop" in name for name in names["hash"])
+
+
+def test_a_hash_is_the_same_again_and_another_under_another_secret(tmp_path: Path) -> None:
+    one, other = (settings_with(tmp_path / place, "hash") for place in ("one", "other"))
+    assert namer_of(one)("/home/ann/shop") == namer_of(one)("/home/ann/shop")
+    assert namer_of(one)("/home/ann/shop") != namer_of(other)("/home/ann/shop")
+    assert (one.config_dir / "project_secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_checkpoints_keep_paths_whatever_projects_are_called(tmp_path: Path) -> None:
+    resolver = ProjectResolver({"/was/here": "/was"}, name=namer_of(settings_with(tmp_path, "name")))
+    assert [resolver.resolve(folder) for folder in ("/was/here", "/nowhere/at/all", "")] == ["was", "all", ""]
+    assert resolver.take_resolved() == {"/nowhere/at/all": "/nowhere/at/all", "": ""}

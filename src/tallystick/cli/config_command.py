@@ -39,6 +39,7 @@ ORIGINS: dict[str, Origin] = {
     "embedded_dir": Origin(),
     "claude_config_dirs": Origin(("CLAUDE_CONFIG_DIR",), "claude_config_dirs"),
     "agent_roots": Origin(),
+    "project_names": Origin((), "project_names"),
     "token_tracking_enabled": Origin(("TOKEN_TRACKING_ENABLED",)),
 }
 # they count where nothing names a ledger outright, and together only

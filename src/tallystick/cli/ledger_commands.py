@@ -91,7 +91,7 @@ def forget(common: CommonOptions, project: str | None, everything: bool, yes: bo
     if everything is (project is not None):
         raise click.UsageError("say what to forget: either --project NAME or --everything.")
     with open_books(common) as books:
-        found = find_projects(books.ledger, [project])[0] if project is not None else None
+        found = find_projects(books.ledger, [project], settings=books.settings)[0] if project is not None else None
         rows = books.ledger.usage_projects(UsageFilter(projects=None if found is None else [found]))
         count = sum(row.event_count for row in rows)
         what = f"the project {label(found or None)}" if found is not None else "everything"

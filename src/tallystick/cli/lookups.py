@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tallystick.cli.cells import UNKNOWN, label, undated
-from tallystick.collector.project import ProjectResolver
+from tallystick.collector.project import ProjectResolver, namer_of
+from tallystick.config import Settings
 from tallystick.errors import InvalidRequest, NotFound
 from tallystick.ledger import Ledger
 from tallystick.model import UsageFilter
@@ -14,10 +15,11 @@ from tallystick.model import UsageFilter
 MOST_NAMED = 5
 
 
-def find_projects(ledger: Ledger, wanted: Iterable[str]) -> list[str]:
+def find_projects(ledger: Ledger, wanted: Iterable[str], *, settings: Settings) -> list[str]:
     """The projects of this ledger that are meant; raises NotFound, or InvalidRequest where a name may be several."""
     known = [row.project or "" for row in ledger.usage_projects(UsageFilter())]
-    return [find_project(name, known=known, root_of=ProjectResolver({}).resolve) for name in wanted]
+    resolver = ProjectResolver({}, name=namer_of(settings))
+    return [find_project(name, known=known, root_of=resolver.resolve) for name in wanted]
 
 
 def find_project(wanted: str, *, known: Sequence[str], root_of: Callable[[str], str]) -> str:

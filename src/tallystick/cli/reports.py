@@ -101,7 +101,7 @@ def _usage_filter(books: Books, options: ReportOptions, *, period: str) -> Usage
         until=until,
         time_zone=time_zone,
         sources=list(options.sources) or None,
-        projects=find_projects(books.ledger, options.projects) if options.projects else None,
+        projects=find_projects(books.ledger, options.projects, settings=books.settings) if options.projects else None,
         models=find_models(books.ledger, options.models) if options.models else None,
     )
 

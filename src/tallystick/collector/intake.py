@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import msgspec
 from tallystick.collector.account import make_account
 from tallystick.collector.checkpoint import Checkpoint, Checkpoints, bytes_to_read
 from tallystick.collector.discover import Problem, TranscriptFile
-from tallystick.collector.project import ProjectResolver
+from tallystick.collector.project import ProjectResolver, namer_of
 from tallystick.collector.reader import Batch, FileMark, Job, format_of, read_batches
 from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.collector.workers import SHARES_PER_WORKER, Workers, share_out, worker_count
@@ -54,7 +54,8 @@ def take_in(
         make_account(ledger, settings.time_zone)
     intake = _Intake(jobs, ledger=ledger, checkpoints=checkpoints, state=state, on_progress=on_progress)
     try:
-        for batch in _read(jobs, checkpoints.projects(), device=settings.device, workers=workers):
+        projects = ProjectResolver(checkpoints.projects(), name=namer_of(settings))
+        for batch in _read(jobs, projects, device=settings.device, workers=workers):
             intake.take(batch)
         intake.receipt_count = ledger.ledger_state().receipt_count
     finally:
@@ -62,16 +63,16 @@ def take_in(
     return intake.summary()
 
 
-def _read(jobs: list[Job], projects: Mapping[str, str], *, device: str, workers: int | None) -> Iterator[Batch]:
+def _read(jobs: list[Job], projects: ProjectResolver, *, device: str, workers: int | None) -> Iterator[Batch]:
     """The batches of all files, read here where there is little, and by workers where there is much."""
     sizes = [bytes_to_read(job.file.size, job.checkpoint) for job in jobs]
     count = workers or (worker_count() if sum(sizes) >= FORK_BYTES else 1)
     if count == 1:
-        yield from read_batches(jobs, projects=ProjectResolver(projects), device=device)
+        yield from read_batches(jobs, projects=projects, device=device)
         return
 
     def work(shares: Iterable[Sequence[Job]]) -> Iterator[bytes]:
-        for batch in read_batches(chain.from_iterable(shares), projects=ProjectResolver(projects), device=device):
+        for batch in read_batches(chain.from_iterable(shares), projects=projects, device=device):
             yield _encode_batch(batch)
 
     with Workers(share_out(jobs, sizes, count * SHARES_PER_WORKER), work, count=count) as running:

@@ -12,8 +12,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
+
+from tallystick.config import Settings, load_project_secret
 
 MAX_LEVELS = 64
 MAX_GITDIR_FILE_BYTES = 8192
@@ -25,21 +28,46 @@ _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _WORKTREE = re.compile(r"(?P<common>.+)/worktrees/[^/]+/?")
 
 
-class ProjectResolver:
-    """Working directory -> project, each looked up once."""
+def namer_of(settings: Settings) -> Callable[[str], str]:
+    """How the settings want projects to be called in the ledger: by their path, its last part, or a keyed hash.
 
-    def __init__(self, known: Mapping[str, str]) -> None:
+    The hash is the same on every machine that has the same project_secret, and tells nobody else anything.
+    """
+    if settings.project_names == "name":
+        return _last_part
+    if settings.project_names == "hash":
+        return partial(_hashed, secret=load_project_secret(settings).encode())
+    return str
+
+
+def _last_part(project: str) -> str:
+    return project.rstrip("/").rpartition("/")[2] or project
+
+
+def _hashed(project: str, *, secret: bytes) -> str:
+    return "project-" + blake2b(project.encode(), key=secret, digest_size=DIGEST_BYTES).hexdigest() if project else ""
+
+
+class ProjectResolver:
+    """Working directory -> project, each looked up once; what is kept are paths, whatever `name` makes of them."""
+
+    def __init__(self, known: Mapping[str, str], *, name: Callable[[str], str] = str) -> None:
         self._known = dict(known)
+        self._name = name
+        self._names: dict[str, str] = {}
         self._resolved: dict[str, str] = {}
         self._root_by_folder: dict[str, str | None] = {}
 
     def resolve(self, working_directory: str) -> str:
         """The project of a working directory as a record names it; never raises, '' stays ''."""
-        project = self._known.get(working_directory)
-        if project is None:
-            project = _label(_uniform(self._find_root(working_directory)))
-            self._known[working_directory] = self._resolved[working_directory] = project
-        return project
+        name = self._names.get(working_directory)
+        if name is None:
+            project = self._known.get(working_directory)
+            if project is None:
+                project = _label(_uniform(self._find_root(working_directory)))
+                self._known[working_directory] = self._resolved[working_directory] = project
+            name = self._names[working_directory] = self._name(project)
+        return name
 
     def take_resolved(self) -> dict[str, str]:
         """What was looked up since the last time this was asked, to be kept for later runs."""
