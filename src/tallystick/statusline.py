@@ -1,12 +1,12 @@
 """One line for an agent's status bar: what its own JSON says, and what a file has of the ledger's figures.
 
-It is run anew for every line, ten at once, so it imports next to nothing, is run as a file by `python -I -S`, asks no
-database and starts none. Where the file is old it starts one program that renews it, and does not wait for that.
+It is run anew for every line, ten at once, so it imports next to nothing, is run by a Python that looks for no
+packages, asks no database and starts none. Where the file is old it starts one program that renews it, and does not
+wait for that.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
@@ -135,6 +135,8 @@ def _content_of(path: str) -> bytes:
 
 def _renew(state_dir: str, program: list[str]) -> None:
     """Start the program that renews the file, unless one runs: it has the lock until it ends, however it ends."""
+    import fcntl  # most lines renew nothing
+
     try:
         lock = os.open(f"{state_dir}/{LOCK_NAME}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError:
@@ -148,7 +150,3 @@ def _renew(state_dir: str, program: list[str]) -> None:
         pass
     finally:
         os.close(lock)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
