@@ -54,7 +54,7 @@ SLICE_EVENTS = 20_000
 # as many rows as Supabase's REST gives at a time
 KEYS_PER_CALL = 1000
 # every question may be put again, because the same again changes nothing
-ATTEMPTS = 6
+ATTEMPTS = 8
 
 # which columns tell a row of a report from every other one
 PAGE_KEYS: dict[type, tuple[str, ...]] = {

@@ -10,7 +10,8 @@ from tallystick.errors import Busy, LedgerError, LedgerUnavailable, RateLimited
 
 Answer = TypeVar("Answer")
 
-# doubled each time, and up to a second at random on top: six tries get over a server that is started anew
+# doubled each time up to five seconds, and up to one at random on top: eight tries take more than nineteen, and so get
+# over a server that is started anew, and over a pooler that refuses everybody for fifteen when its server was away
 FIRST_PAUSE_S = 0.3
 TIMEOUT_S = 30.0
 MAX_RETRY_AFTER_S = 60
