@@ -98,7 +98,7 @@ def finished(response: Response, request: Request, *, route: str, request_id: st
     service: Service | None = getattr(request.app.state, "tallystick", None)
     if service is not None:
         service.metrics.count_request(method=method, route=route, status=response.status_code, seconds=seconds)
-        service.metrics.note_pool(service.pool.stats())
+        service.note_pool()
     log.info(
         "request",
         method=method,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tallystick.road import SERVICE, Caller
 STATEMENT_TIMEOUT = "30s"
 # of the threads, those that no caller alone can take
 THREADS_FOR_OTHERS = 3
+POOL_NOTED_EVERY_S = 1.0
 
 
 class Service:
@@ -35,6 +37,7 @@ class Service:
         self.pool = Pool(settings.database_url, size=settings.pool_size)
         # as many as there are connections, so that nobody waits for one while holding a thread
         self.threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
+        self._pool_noted_at = 0.0
         self.admissions = Admissions(
             self._ask,
             digest_of=partial(digest_of, secret=settings.key_secret),
@@ -49,6 +52,13 @@ class Service:
 
     def open(self) -> None:
         self.pool.open()
+
+    def note_pool(self) -> None:
+        """Tell the metrics how the pool is, once a second at most: whichever process is asked for them tells of all."""
+        now = time.monotonic()
+        if now - self._pool_noted_at >= POOL_NOTED_EVERY_S:
+            self._pool_noted_at = now
+            self.metrics.note_pool(self.pool.stats())
 
     def close(self) -> None:
         self.threads.shutdown()
