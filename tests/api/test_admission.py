@@ -49,16 +49,16 @@ def run(ask: Callable[[str, int], Admission], tokens: list[str], *, at_once: boo
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_busy_caller_asks_seldom_and_gets_no_more_than_its_limit(at_once: bool) -> None:
-    books = Books(limit=6000)
-    answers = run(books.ask, ["known"] * 7000, at_once=at_once)
+    books = Books(limit=1200)
+    answers = run(books.ask, ["known"] * 1400, at_once=at_once)
     told = [answer for answer in answers if isinstance(answer, Admitted)]
     # those who wait at once are let through in any order
     assert sorted((not one.is_admitted, -one.rate.remaining) for one in told) == [
-        *((False, -left) for left in range(5999, -1, -1)),
-        *[(True, 0)] * 1000,
+        *((False, -left) for left in range(1199, -1, -1)),
+        *[(True, 0)] * 200,
     ]
-    assert books.count == 6000
-    # 1, 2, 4 ... 32, then 60 at a time, and the last hundredth one by one
+    assert books.count == 1200
+    # 1, 2, 4, 8, then 12 at a time, and the last hundredth one by one
     assert len(books.questions) < 200
 
 
