@@ -68,7 +68,7 @@ class Metrics:
         registry = self._registry
         if self._folder:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]  # it has no types
         parts = [generate_latest(registry)]
         statements = _slowest_statements(database) if database else []
         if statements:

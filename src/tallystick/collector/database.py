@@ -85,7 +85,7 @@ def open_database(path: str) -> Iterator[AgentDatabase]:
 
 def _is_at_rest(path: str) -> bool:
     """Whether it is written ahead of itself, and all of that is in it: then nobody has it open, or has yet to write."""
-    with open(path, "rb") as file:  # noqa: PTH123
+    with open(path, "rb") as file:  # noqa: PTH123 (a path may hold bytes that pathlib cannot name)
         is_written_ahead = file.read(WRITE_AHEAD_MARK.stop)[WRITE_AHEAD_MARK] == b"\x02\x02"
     return is_written_ahead and not _size(path + WRITE_AHEAD_SUFFIX)
 
@@ -143,7 +143,7 @@ def _marks(path: str) -> list[tuple[int, int, int] | None]:
 
 def _mark(path: str) -> tuple[int, int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116 (as above)
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns

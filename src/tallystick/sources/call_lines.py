@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from decimal import Decimal
-from typing import Final
 
 import msgspec
 
 from tallystick.observation import Observation
+from tallystick.sources.calls import NO_USAGE, has_usage
 from tallystick.sources.formats import FileState, Parsed, reject
 from tallystick.sources.json_walk import NO_TYPE, walk
 from tallystick.sources.members import CountReader, text_of
-
-# Our name for a record that reports a call and no tokens: what failed or was stopped before the model answered.
-NO_USAGE: Final = "(no usage)"
-_COUNTS: Final = (
-    *("input_tokens", "cache_creation_5m_tokens", "cache_creation_1h_tokens", "cache_read_tokens", "output_tokens"),
-    *("thinking_tokens", "web_search_requests"),
-)
 
 
 class CallState(FileState):
@@ -74,7 +66,7 @@ def settle(labels: Observation, reader: CountReader, *, state: CallState) -> lis
     state.occurred_at = labels.occurred_at or state.occurred_at
     if reader.fault:
         return [reject(state, source=labels.source, position=labels.position, reason=reader.fault)]
-    if not any(getattr(labels, name) for name in _COUNTS):
+    if not has_usage(labels):
         state.count_lines(NO_USAGE)
         return []
     if not state.occurred_at:
@@ -98,13 +90,3 @@ def fingerprint(call: Observation, *, state: CallState) -> str:
     counts = (call.input_tokens, call.cache_creation_5m_tokens, call.cache_read_tokens, call.output_tokens)
     told = (call.provider, call.model, call.occurred_at or state.occurred_at, *map(str, counts))
     return hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()[:32]
-
-
-def read_cost(part: dict[str, object], name: str) -> Decimal | None:
-    """A sum of money that the agent worked out; None where there is none, or one that no ledger could hold."""
-    value = part.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        return None
-    cost = Decimal(value)
-    exponent = cost.as_tuple().exponent
-    return cost if isinstance(exponent, int) and exponent >= -30 and 0 <= cost <= 10**12 else None

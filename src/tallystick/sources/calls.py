@@ -43,6 +43,11 @@ def cost_of(part: dict[str, object], name: str) -> Decimal | None:
     return cost if is_usable else None
 
 
+def has_usage(call: Observation) -> bool:
+    """Whether anything was used, or paid."""
+    return any(getattr(call, name) for name in _COUNTS) or bool(call.reported_cost_usd)
+
+
 def uncached(prompt_tokens: int, cached_tokens: int) -> int:
     """What of a prompt is not from the cache, where the prompt is written with it.
 
@@ -74,7 +79,7 @@ class Calls:
         call: Observation = msgspec.structs.replace(self._labels, **members)
         if reader.fault:
             self.reject(event_key, reader.fault)
-        elif not any(getattr(call, name) for name in _COUNTS) and not call.reported_cost_usd:
+        elif not has_usage(call):
             self._state.count_lines(NO_USAGE)
         elif not self.occurred_at:
             self.reject(event_key, "no_time")

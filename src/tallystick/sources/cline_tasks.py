@@ -12,7 +12,8 @@ from typing import Any, Final
 from tallystick.observation import Observation
 from tallystick.sources.calls import MESSAGE, Calls, cost_of, time_of, uncached
 from tallystick.sources.formats import Parsed
-from tallystick.sources.json_documents import DocumentState, decode_document, decode_text
+from tallystick.sources.json_documents import DocumentState, decode_document
+from tallystick.sources.json_values import decode_object
 from tallystick.sources.json_walk import NOT_AN_OBJECT
 from tallystick.sources.members import CountReader, part_of, text_of
 
@@ -65,7 +66,7 @@ class _Task:
             self.calls.see_time(time_of(entry.get("ts"), per_second=1000))
             self._state.count_lines(MESSAGE)
             return
-        usage = decode_text(entry.get("text"))
+        usage = decode_object(entry.get("text"))
         if usage is None and "tokensIn" in (text_of(entry, "text") or ""):
             self.calls.reject(f"{self._prefix}:#{index}", "not_json")
         elif kind == _STARTED:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any, Final
-
-import msgspec
+from typing import Any
 
 from tallystick.sources.formats import FileState, NotWhole
-from tallystick.sources.json_lines import decode_records
+from tallystick.sources.json_values import decode_value
 from tallystick.sources.json_walk import is_utf_16
-
-_REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def decode_document(content: bytes, *, state: FileState) -> dict[str, Any] | None:
@@ -23,11 +17,7 @@ def decode_document(content: bytes, *, state: FileState) -> dict[str, Any] | Non
     state.encoding_problem = "utf-16" if is_utf_16(content[:3]) else ""
     if state.encoding_problem:
         return None
-    try:
-        record = _decode(content)
-    except _REFUSED:
-        records = decode_records(content, is_record=lambda _: True)
-        record = records[0] if len(records) == 1 else None
+    record = decode_value(content)
     if not isinstance(record, dict):
         raise NotWhole("not a whole JSON object")
     return record

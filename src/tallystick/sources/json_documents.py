@@ -5,17 +5,12 @@ A document is read whole each time: what it counts is counted anew, and the call
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any, Final
-
-import msgspec
+from typing import Any
 
 from tallystick.sources.formats import FileState, NotWhole
-from tallystick.sources.json_lines import Damaged, decode_records
+from tallystick.sources.json_lines import Damaged
+from tallystick.sources.json_values import decode_value
 from tallystick.sources.json_walk import is_utf_16
-
-_REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class DocumentState(FileState, kw_only=True):
@@ -38,18 +33,7 @@ def decode_document(content: bytes, *, state: FileState) -> Any:
     state.line_counts, state.reject_counts = {}, {}
     if is_utf_16(content[:3]):
         raise NotWhole("not UTF-8 but UTF-16")
-    try:
-        return _decode(content)
-    except _REFUSED:
-        records = decode_records(content, is_record=lambda _: False)
-    if len(records) != 1 or isinstance(records[0], Damaged):
+    value = decode_value(content)
+    if isinstance(value, Damaged):
         raise NotWhole("not a whole JSON document")
-    return records[0]
-
-
-def decode_text(text: object) -> dict[str, object] | None:
-    """The object that a string in a document is, None where it is none."""
-    if not isinstance(text, str):
-        return None
-    records = decode_records(text.encode("utf-8", "replace"), is_record=lambda _: False)
-    return records[0] if len(records) == 1 and isinstance(records[0], dict) else None
+    return value

@@ -7,20 +7,24 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.sources.json_lines import decode_records
+from tallystick.sources.json_lines import Damaged, decode_records
 
 _REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-def decode_object(value: object) -> dict[str, Any] | None:
-    """The object that some text is, mended where it must be; None where it is none, or not the whole of one."""
-    content = _bytes_of(value)
+def decode_value(content: bytes) -> Any:
+    """What some text is, mended where it must be; Damaged where it is no JSON, or not the whole of it."""
     try:
-        decoded = _decode(content)
+        return _decode(content)
     except _REFUSED:
         records = decode_records(content, is_record=lambda _: False)
-        decoded = records[0] if len(records) == 1 else None
+    return records[0] if len(records) == 1 else Damaged("")
+
+
+def decode_object(value: object) -> dict[str, Any] | None:
+    """The object that some text is; None where it is none, or not the whole of one."""
+    decoded = decode_value(_bytes_of(value))
     return decoded if isinstance(decoded, dict) else None
 
 

@@ -13,7 +13,8 @@ import msgspec
 
 from tallystick.observation import Observation
 from tallystick.sources.api_calls import ApiCall, event_key
-from tallystick.sources.call_lines import CallState, count_other, fingerprint, read_cost, read_lines, settle, stem_of
+from tallystick.sources.call_lines import CallState, count_other, fingerprint, read_lines, settle, stem_of
+from tallystick.sources.calls import cost_of
 from tallystick.sources.formats import Parsed
 from tallystick.sources.json_walk import is_whole_record
 from tallystick.sources.members import CountReader, part_of, text_of
@@ -137,9 +138,7 @@ def _observe_call(
         "cache_read_tokens": reader.count(usage, "cacheRead"),
         "output_tokens": reader.count(usage, "output"),
     }
-    labels = msgspec.structs.replace(
-        labels, **counts, reported_cost_usd=read_cost(part_of(usage, "cost") or {}, "total")
-    )
+    labels = msgspec.structs.replace(labels, **counts, reported_cost_usd=cost_of(part_of(usage, "cost") or {}, "total"))
     key, flags = _event_key(labels, message, state=state)
     return settle(msgspec.structs.replace(labels, event_key=key, flags=flags), reader, state=state)
 
