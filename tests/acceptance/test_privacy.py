@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,19 +155,21 @@ def test_no_text_of_a_transcript_goes_over_the_network_or_into_a_servers_log(
 @contextmanager
 def relay(port: str, sent: bytearray) -> Iterator[int]:
     """A port that leads to another one, and keeps what clients send to it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(60)
-        threading.Thread(target=_accept, args=[listener, int(port), sent], daemon=True).start()
+    with ExitStack() as sockets, socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_accept, args=[listener, int(port), sent, sockets], daemon=True).start()
         yield listener.getsockname()[1]
+        # what waits in accept() wakes up at this; a mere close would leave it there
+        listener.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, port: int, sent: bytearray) -> None:
+def _accept(listener: socket.socket, port: int, sent: bytearray, sockets: ExitStack) -> None:
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
             return
-        server = socket.create_connection(("127.0.0.1", port))
+        sockets.enter_context(client)
+        server = sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
         threading.Thread(target=_pass_on, args=[client, server, sent], daemon=True).start()
         threading.Thread(target=_pass_on, args=[server, client, bytearray()], daemon=True).start()
 
