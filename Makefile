@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SCHEMA := $(sort $(wildcard src/tallystick/sql/schema/*.sql))
 NPM_FOLDER := tests/supabase
+DIFFERENTIAL := tests/differential
 HAS_NODE = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null
 AS_ROOT_ON_DEBIAN = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
@@ -45,7 +46,8 @@ format: .venv ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 # beside the embedded 18, the tests run on Debian's Postgres 15, behind its PgBouncer, and on Postgres 17 from npm
-test-packages: tests/pglite/node_modules/installed $(NPM_FOLDER)/node_modules/installed
+test-packages: tests/pglite/node_modules/installed $(NPM_FOLDER)/node_modules/installed \
+  $(DIFFERENTIAL)/node_modules/installed $(DIFFERENTIAL)/python_modules/installed
 	@missing=; \
 	[ -x /usr/lib/postgresql/15/bin/postgres ] || missing="postgresql-15"; \
 	[ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
@@ -55,11 +57,16 @@ test-packages: tests/pglite/node_modules/installed $(NPM_FOLDER)/node_modules/in
 	  echo "The tests need more. Install it first: sudo apt-get install $$missing" >&2; exit 1; \
 	fi
 
-# Postgres 17, and Supabase's own command line and API: each package by its hash
+# Postgres 17, Supabase's own command line and API, and the tools that ours is compared with: each package by its hash
 tests/%/node_modules/installed: tests/%/package-lock.json
 	@$(HAS_NODE) || { $(AS_ROOT_ON_DEBIAN) && $(APT_INSTALL) nodejs npm >/dev/null; } || true
 	@$(HAS_NODE) || { echo "The tests need Node.js 20 or newer. Install it first: https://nodejs.org/en/download" >&2; exit 1; }
 	cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(DIFFERENTIAL)/python_modules/installed: $(DIFFERENTIAL)/requirements.txt $(BIN)/installed
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target $(@D) -r $<
 	touch $@
 
 # the load generator of the HTTP API's figures
@@ -87,6 +94,7 @@ docs: .venv ## write docs/cli.md from the commands, and docs/api.md from the HTT
 	$(BIN)/python -m tallystick.api.docs > docs/api.md
 
 clean: ## remove the environment and what the tools left
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build $(NPM_FOLDER)/node_modules $(DIFFERENTIAL)/node_modules \
+	  $(DIFFERENTIAL)/python_modules
 
 .PHONY: help .venv run test torture bench bench-packages check format test-packages lock schema prices types docs clean

@@ -193,6 +193,12 @@ def ledger_url_18(server_urls: dict[str, str]) -> Iterator[str]:
     yield from _own_database(server_urls["18"], server_urls["18"])
 
 
+@pytest.fixture(scope="module")
+def module_ledger_url_18(server_urls: dict[str, str]) -> Iterator[str]:
+    """A database that the tests of a module read, after it was filled once."""
+    yield from _own_database(server_urls["18"], server_urls["18"])
+
+
 def _own_database(server_url: str, admin_url: str) -> Iterator[str]:
     name = f"own_{next(_database_number)}"
     with connect(admin_url, autocommit=True) as connection:

@@ -11,7 +11,7 @@ from tests.corpus.histories import Call, History, make_calls
 
 TABLES = """\
 create table sessions (
-  id text primary key, source text, model text, started_at real not null, ended_at real,
+  id text primary key, source text, model text, billing_provider text, started_at real not null, ended_at real,
   message_count integer default 0, input_tokens integer default 0, output_tokens integer default 0,
   cache_read_tokens integer default 0, cache_write_tokens integer default 0, reasoning_tokens integer default 0,
   estimated_cost_usd real, actual_cost_usd real, api_call_count integer default 0
