@@ -40,13 +40,14 @@ def measure(histories: Sequence[Made], folder: Path, ledger_url: str) -> list[Me
     measured = []
     with closing(Database.connect(ledger_url)) as database:
         for number, (home, mades) in enumerate(zip(homes, rounds, strict=True)):
-            for made, ours in zip(mades, _read_by_us(home, mades, database), strict=True):
+            ledger = take_in(home, database)
+            for made in mades:
                 theirs = {
                     tool.title: tool.says_of(found[tool.title][number], made.sources)
                     for tool in TOOLS
                     if tool.can_say(made)
                 }
-                measured.append(Measured(made, ours, theirs))
+                measured.append(Measured(made, _said_by_us(ledger, made), theirs))
     return sorted(measured, key=lambda each: histories.index(each.made))
 
 
@@ -60,18 +61,18 @@ def _rounds(histories: Iterable[Made]) -> list[list[Made]]:
     return [mades for _, mades in rounds]
 
 
-def _read_by_us(home: Path, mades: Iterable[Made], database: Database) -> list[Said]:
-    """What the ledger's own daily report says of each history, and its cost."""
+def take_in(home: Path, database: Database) -> Ledger:
+    """The books of somebody new, who has nothing but what is in this home."""
     user_id = str(uuid.uuid4())
     environ = {"HOME": str(home), "TALLYSTICK_HOME": str(home / "tallystick"), "USER_ID": user_id, "TZ": TIME_ZONE}
     ledger = Ledger(database, user_id=user_id)
     summary = import_new(ledger, load_settings(environ), workers=1)
     assert summary.problems == ()
-    return [_said_by_us(ledger, UsageFilter(sources=list(made.sources))) for made in mades]
+    return ledger
 
 
-def _said_by_us(ledger: Ledger, usage: UsageFilter) -> Said:
-    rows = ledger.usage_daily(usage, by="model")
+def _said_by_us(ledger: Ledger, made: Made) -> Said:
+    rows = ledger.usage_daily(UsageFilter(sources=list(made.sources)), by="model")
     return Said(
         add_up((row.period_start or date.min, row.model or "", _tokens_of(row)) for row in rows),
         sum((row.cost_usd or Decimal(0) for row in rows), Decimal(0)),

@@ -62,14 +62,14 @@ def is_right(measured: Measured, said: Said) -> bool:
 
 
 def written_differences() -> list[Difference]:
-    return [Difference(*cells) for cells in _rows_below("| agent | history | used | Tallystick |")]
+    return [Difference(*cells) for cells in rows_below("| agent | history | used | Tallystick |")]
 
 
 def written_agreements() -> list[Agreement]:
-    return [Agreement(*cells) for cells in _rows_below("| agent | history | tools |")]
+    return [Agreement(*cells) for cells in rows_below("| agent | history | tools |")]
 
 
-def _rows_below(header: str) -> list[list[str]]:
+def rows_below(header: str) -> list[list[str]]:
     lines = DOCUMENT.read_text().splitlines()
     (at,) = [number for number, line in enumerate(lines) if line.startswith(header)]
     rows = takewhile(lambda line: line.startswith("|"), lines[at + 2 :])

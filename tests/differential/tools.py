@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -63,13 +62,18 @@ class Tool(NamedTuple):
         return self.models.get(name, name.rpartition("] ")[2])
 
 
-def _read_by_ccusage(homes: Sequence[Path]) -> list[Found]:
+def run_ccusage(home: Path, *arguments: str) -> Any:
+    """One of its reports."""
     assert CCUSAGE.exists(), "ccusage is missing: run `make test-packages`"
     # its launcher package would set the mode; only the binary is installed here
     CCUSAGE.chmod(0o755)
-    command = [str(CCUSAGE), "daily", "--json", "--offline", "--by-agent", "--timezone", TIME_ZONE]
+    return json.loads(_run([str(CCUSAGE), *arguments, "--json", "--offline"], home))
+
+
+def _read_by_ccusage(homes: Sequence[Path]) -> list[Found]:
     with ThreadPoolExecutor(2) as threads:
-        return [_found_by_ccusage(json.loads(said)) for said in threads.map(partial(_run, command), homes)]
+        reports = threads.map(lambda home: run_ccusage(home, "daily", "--by-agent"), homes)
+        return [_found_by_ccusage(report) for report in reports]
 
 
 def _found_by_ccusage(report: Any) -> Found:

@@ -115,6 +115,10 @@ def _hidden_calls() -> list[Made]:
     part = {"type": "message", "input_tokens": uses[0].tokens.input, "output_tokens": uses[0].tokens.output}
     advice = {"type": "advisor_message", "model": OPUS, "input_tokens": 1_000, "output_tokens": 700}
     asked = _with_usage(final[0], iterations=[part, advice])
+    summary = Use(uses[0].at, uses[0].model, Tokens(5_000, 0, 0, 50))
+    summed = _with_usage(
+        final[0], iterations=[part, {"type": "compaction", "input_tokens": 5_000, "output_tokens": 50}]
+    )
     tool = {"type": "user", "timestamp": final[0]["timestamp"], "sessionId": SESSION, "uuid": "u-t"}
     tool |= {"toolUseResult": {"status": "completed", "totalTokens": 999, "usage": final[0]["message"]["usage"]}}
     flat = _with_usage(final[0], cache_creation={"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 0})
@@ -124,6 +128,7 @@ def _hidden_calls() -> list[Made]:
         _main("an answer without usage, and the agent's own error", uses, [*final, silent, synthetic]),
         _main("a tool's result that repeats its sub-agent's usage", uses, [*final, tool]),
         _main("an advisor asked within a call", [*uses, advisor], [asked, *final[1:]]),
+        _main("a compaction within a call", [*uses, summary], [summed, *final[1:]]),
         _main("more cache writes than the two lifetimes explain", uses, [flat, *final[1:]]),
         _main("a call that does not name its model", nameless, unnamed),
     ]

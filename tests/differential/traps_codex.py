@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import zstandard
+
 from tests.corpus.codex_rollouts import ERA, Call, Thread
 from tests.corpus.histories import Tokens
 from tests.differential.made import BEGIN, TIME_ZONE, Made, Use, files
@@ -28,6 +30,7 @@ def make_trap_histories() -> list[Made]:
         _made("a counter that starts anew", _reset()),
         _made("begun by 0.145 and resumed by 0.155", _resumed()),
         _archived(),
+        _compressed(),
         _nameless(),
         _midnight(),
     ]
@@ -89,6 +92,12 @@ def _archived() -> Made:
     thread = _asked("0.155.0", 2)
     both = {f"{folder}/{thread.name}": thread.content for folder in (FOLDER, ".codex/archived_sessions")}
     return Made(("codex",), "a thread still there and archived as well", _uses(thread), files(both))
+
+
+def _compressed() -> Made:
+    thread = _asked("0.169.0", 2)
+    content = zstandard.compress(thread.content)
+    return Made(("codex",), "a compressed thread", _uses(thread), files({f"{FOLDER}/{thread.name}.zst": content}))
 
 
 def _nameless() -> Made:
