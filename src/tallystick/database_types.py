@@ -334,6 +334,42 @@ class PublicTokenUsageEventsUpdate(TypedDict):
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     web_search_requests: NotRequired[Annotated[int, Field(alias="web_search_requests")]]
 
+class PublicTokenUsageLimits(BaseModel):
+    device: str = Field(alias="device")
+    first_observed_at: datetime.datetime = Field(alias="first_observed_at")
+    last_observed_at: datetime.datetime = Field(alias="last_observed_at")
+    limit_name: str = Field(alias="limit_name")
+    resets_at: datetime.datetime = Field(alias="resets_at")
+    source: str = Field(alias="source")
+    used_percent: float = Field(alias="used_percent")
+    user_id: uuid.UUID = Field(alias="user_id")
+    whole_percent: int = Field(alias="whole_percent")
+    window_minutes: int = Field(alias="window_minutes")
+
+class PublicTokenUsageLimitsInsert(TypedDict):
+    device: Annotated[str, Field(alias="device")]
+    first_observed_at: Annotated[datetime.datetime, Field(alias="first_observed_at")]
+    last_observed_at: Annotated[datetime.datetime, Field(alias="last_observed_at")]
+    limit_name: Annotated[str, Field(alias="limit_name")]
+    resets_at: Annotated[datetime.datetime, Field(alias="resets_at")]
+    source: Annotated[str, Field(alias="source")]
+    used_percent: Annotated[float, Field(alias="used_percent")]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    whole_percent: Annotated[int, Field(alias="whole_percent")]
+    window_minutes: Annotated[int, Field(alias="window_minutes")]
+
+class PublicTokenUsageLimitsUpdate(TypedDict):
+    device: NotRequired[Annotated[str, Field(alias="device")]]
+    first_observed_at: NotRequired[Annotated[datetime.datetime, Field(alias="first_observed_at")]]
+    last_observed_at: NotRequired[Annotated[datetime.datetime, Field(alias="last_observed_at")]]
+    limit_name: NotRequired[Annotated[str, Field(alias="limit_name")]]
+    resets_at: NotRequired[Annotated[datetime.datetime, Field(alias="resets_at")]]
+    source: NotRequired[Annotated[str, Field(alias="source")]]
+    used_percent: NotRequired[Annotated[float, Field(alias="used_percent")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    whole_percent: NotRequired[Annotated[int, Field(alias="whole_percent")]]
+    window_minutes: NotRequired[Annotated[int, Field(alias="window_minutes")]]
+
 class PublicTokenUsagePrices(BaseModel):
     batch_multiplier: Optional[float] = Field(alias="batch_multiplier")
     cache_creation_1h_usd_per_mtok: float = Field(alias="cache_creation_1h_usd_per_mtok")
@@ -537,6 +573,14 @@ class PublicUsageEventCostRow(BaseModel):
     session_id: Optional[str] = Field(alias="session_id")
     model: Optional[str] = Field(alias="model")
     cost_usd: Optional[str] = Field(alias="cost_usd")
+
+class PublicUsageLimitRow(BaseModel):
+    source: Optional[str] = Field(alias="source")
+    limit_name: Optional[str] = Field(alias="limit_name")
+    used_percent: Optional[float] = Field(alias="used_percent")
+    window_minutes: Optional[int] = Field(alias="window_minutes")
+    resets_at: Optional[datetime.datetime] = Field(alias="resets_at")
+    observed_at: Optional[datetime.datetime] = Field(alias="observed_at")
 
 class PublicUsageRejectRow(BaseModel):
     source: Optional[str] = Field(alias="source")

@@ -27,6 +27,7 @@ from tallystick.model import (
     ForgetReceipt,
     LedgerCheck,
     LedgerState,
+    LimitReceipt,
     Page,
     PriceReceipt,
     Receipt,
@@ -38,6 +39,7 @@ from tallystick.model import (
     SnapshotReceipt,
     SnapshotReject,
     UsageFilter,
+    UsageLimitRow,
     UsageRow,
 )
 from tallystick.retrying import ask_again, passes
@@ -196,6 +198,11 @@ class Ledger:
         answer = self._ask(lambda: self._road.call("upsert_token_usage", arguments))
         return SnapshotReceipt(**{**answer, "rejects": [SnapshotReject(**reject) for reject in answer["rejects"]]})
 
+    def observe_usage_limits(self, limits: str) -> LimitReceipt:
+        """Take in what providers said of their limits (JSON, at most 1,000); the same again changes nothing."""
+        answer = self._value("observe_usage_limits", p_limits=JsonText(limits))
+        return LimitReceipt(**{**answer, "rejects": _rejects_of(answer)})
+
     def add_token_prices(self, prices: str, *, for_everybody: bool = False) -> PriceReceipt:
         """Append dated rates, given as a JSON list; this user's own unless they are for everybody."""
         owner = None if for_everybody else self.user_id
@@ -247,6 +254,10 @@ class Ledger:
         """Every event of one session, named whole or by a unique beginning. Raises NotFound, Conflict."""
         filters = self._filters(usage, but="sessions")
         return self._pages(SessionEventRow, "usage_session", {"p_session_id": session_id, **filters}, page=page)
+
+    def usage_limits(self) -> list[UsageLimitRow]:
+        """What providers said last of the limits of their plans; a window that has ended is left out."""
+        return self._rows(UsageLimitRow, "usage_limits")
 
     def usage_events(self, event_keys: Sequence[str]) -> list[EventCostRow]:
         """What the ledger holds for these event keys; the ones it does not know are left out."""
@@ -398,8 +409,11 @@ class Ledger:
 
 
 def _receipt_of(answer: dict[str, Any]) -> Receipt:
-    rejects = tuple(RejectedRecord(**told) for told in answer.get("rejects", ()))
-    return Receipt(**{**answer, "rejects": rejects})
+    return Receipt(**{**answer, "rejects": _rejects_of(answer)})
+
+
+def _rejects_of(answer: dict[str, Any]) -> tuple[RejectedRecord, ...]:
+    return tuple(RejectedRecord(**told) for told in answer.get("rejects", ()))
 
 
 def page_key(row: object) -> dict[str, str]:

@@ -188,6 +188,30 @@ class BlockRow(NamedTuple):
     cost_usd: Decimal | None
 
 
+class UsageLimitRow(NamedTuple):
+    """What a provider said last of one limit of its plan: `used_percent` of a window that ends at `resets_at`.
+
+    `observed_at` is when it said so. window_minutes and resets_at are None where it said neither.
+    """
+
+    source: str
+    limit_name: str
+    used_percent: Decimal
+    window_minutes: int | None
+    resets_at: datetime | None
+    observed_at: datetime
+
+
+class LimitReceipt(NamedTuple):
+    """What tellings of limits did: received = new + duplicate + rejected; `rejects` are the first 20 rejected."""
+
+    received: int
+    new: int
+    duplicate: int
+    rejected: int
+    rejects: tuple[RejectedRecord, ...]
+
+
 class EventCostRow(NamedTuple):
     """The cost that the ledger holds for one event key; None where it is unpriced."""
 

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -61,6 +61,7 @@ QUESTIONS: dict[str, list[Question]] = {
         lambda of: of.usage_events([key_of(number) for number in range(3 * MANY)]),
         lambda of: of.usage_events([]),
     ],
+    "usage_limits": [Ledger.usage_limits],
     "rejects": [Ledger.rejects],
     "double_sessions": [Ledger.double_sessions],
     "ledger_state": [Ledger.ledger_state],
@@ -71,6 +72,7 @@ QUESTIONS["usage_weekly"].append(lambda of: of.usage_weekly(EVERYTHING, by="mode
 # asked in test_every_road_writes_the_same_books
 WRITES = {
     *("make_account", "set_time_zone", "ingest_token_usage", "upsert_token_usage", "add_token_prices"),
+    "observe_usage_limits",
     *("correct_token_usage", "rerate_token_usage", "rerate_slice", "forget_token_usage", "forget_slice"),
 }
 # about the whole ledger and not about one user: not done through a Tallystick server
@@ -122,6 +124,15 @@ def fill(ledger: Ledger) -> None:
     ledger.upsert_token_usage(json.dumps([{**totals, "session_id": f"session-{n}"} for n in range(5, MANY)][:1000]))
     ledger.upsert_token_usage(json.dumps([{**totals, "session_id": f"session-{n}"} for n in range(1005, MANY)]))
     ledger.correct_token_usage(json.dumps([{"event_key": key_of(7), "output_tokens": 9}]))
+    limits = [limit(12), limit("12.5", limit_name="seven_day"), limit(0, resets_at=None)]
+    ledger.observe_usage_limits(json.dumps(limits))
+
+
+def limit(used_percent: object, **members: object) -> dict[str, object]:
+    """What a plan's provider says now, of a window that ends in an hour; every other one has no length."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    told = {"source": "codex", "limit_name": "five_hour", "used_percent": used_percent, "observed_at": now.isoformat()}
+    return {**told, "resets_at": (now + timedelta(hours=1)).isoformat(), **members}
 
 
 def price(model: str, usd_per_mtok: str) -> dict[str, str]:
@@ -189,6 +200,9 @@ def write(ledger: Ledger) -> list[Any]:
     told += [list(ledger.rerate_token_usage(since=date(2026, 3, 12), until=date(2026, 3, 12)))]
     told += [ledger.rerate_slice(limit=10, after=key_of(1)), ledger.rerate_slice(limit=10)]
     told += [ledger.correct_token_usage(json.dumps([{"event_key": key_of(2), "output_tokens": 11}]))]
+    limits = [limit(12.5, window_minutes=300), limit(1001), limit(7, limit_name="7_minutes", resets_at=None)]
+    told += [ledger.observe_usage_limits(json.dumps(limits)), ledger.observe_usage_limits(json.dumps(limits))]
+    told += [[row[:4] for row in ledger.usage_limits()]]
     told += [ledger.set_time_zone("America/Lima"), ledger.ledger_digest(), ledger.usage_daily(EVERYTHING, by="model")]
     told += [ledger.forget_slice(project="/work/p", limit=4), list(ledger.forget_token_usage(project="/work/p"))]
     told += [list(ledger.forget_token_usage()), ledger.ledger_digest(), ledger.usage_summary(EVERYTHING)]

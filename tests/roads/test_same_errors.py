@@ -42,6 +42,9 @@ REFUSED: dict[str, Question] = {
     "a batch that is cut": lambda of: of.ingest_token_usage(b'[{"a":1}'),
     "a batch that is no text": lambda of: of.ingest_token_usage(b"\xff"),
     "running totals that are a number": lambda of: of.upsert_token_usage("5"),
+    "limits that are an object": lambda of: of.observe_usage_limits("{}"),
+    "limits that are null": lambda of: of.observe_usage_limits("null"),
+    "too many limits": lambda of: of.observe_usage_limits(f"[{','.join('5' * 1001)}]"),
     "a zone of the account that is none": lambda of: of.make_account(time_zone="Mars/Olympus"),
 }
 REFUSED_TO_THE_SERVICE: dict[str, Question] = {

@@ -123,6 +123,7 @@ BODIES = [
     "select tallystick.usage_session(%s, 's1', null, null, null, null, null, null, null, 1000)",
     "select tallystick.usage_blocks(%s, null, null, null, null, null, null, null, null, null, 1000)",
     "select tallystick.usage_events(%s, '{}')",
+    "select tallystick.usage_limits(%s)",
     "select tallystick.usage_rejects(%s)",
     "select tallystick.usage_double_sessions(%s)",
 ]
@@ -147,6 +148,6 @@ def test_the_helpers_of_the_reports_are_closed_to_callers(db: Connection) -> Non
         "'filter_within')) order by 1"
     ).fetchall()
     assert [name for (name,) in open_to_callers] == [
-        *("usage_blocks", "usage_double_sessions", "usage_events", "usage_rejects", "usage_report"),
+        *("usage_blocks", "usage_double_sessions", "usage_events", "usage_limits", "usage_rejects", "usage_report"),
         *("usage_session", "usage_sessions"),
     ]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.sql.keeper import Keeper, Row, assert_day, observation, other_price
-from tests.sql.two_users import tables_of_users
+from tests.sql.two_users import limits, tables_of_users
 
 THIRTEENTH = date(2026, 3, 13)
 
@@ -95,8 +95,11 @@ def test_forgetting_everything_leaves_the_account_alone(keeper: Keeper) -> None:
         kept.add_prices([other_price("4")], own=True)
         kept.ingest(*(observation(n, output_tokens=1, session_id=f"s{n}") for n in range(5)), observation(9, speed=5))
         kept.ingest(*(observation(n, session_id=f"s{n}") for n in range(5)), observation(8, input_tokens=-1), "5")
+        kept.call("observe_usage_limits", kept.user_id, limits(10, 20)["p_limits"])
     assert all(keeper.rows(table.removeprefix("token_usage_")) for table in tables_of_users(keeper.db))
-    before = {table: other.rows(table) for table in ("events", "event_versions", "rejects", "prices", "sessions")}
+    before = {
+        table: other.rows(table) for table in ("events", "event_versions", "rejects", "prices", "limits", "sessions")
+    }
     receipts = []
     while not receipts or receipts[-1]["more"]:
         receipts += keeper.table("forget_token_usage", keeper.user_id, None, 2)

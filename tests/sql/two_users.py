@@ -200,6 +200,23 @@ def api_key(prefix: str) -> dict[str, Any]:
     return {"p_name": "a key", "p_prefix": prefix, "p_digest": digest, "p_scopes": ["ingest"]}
 
 
+def limits(*percents: int, **members: Any) -> dict[str, Any]:
+    """Arguments of observe_usage_limits: so much of one window at a time, from ten o'clock on."""
+    told = [
+        {
+            "source": "one",
+            "limit_name": "five_hour",
+            "used_percent": percent,
+            "observed_at": f"2026-06-20T{10 + number}:10:00Z",
+            "resets_at": "2026-06-20T15:00:00Z",
+            "device": "desk",
+            **members,
+        }
+        for number, percent in enumerate(percents)
+    ]
+    return {"p_limits": json.dumps(told)}
+
+
 def ingest(db: Db, user_id: str, batch: list[dict[str, Any]]) -> None:
     entry(db, "ingest_token_usage", p_user_id=user_id, p_events=json.dumps(batch))
 
@@ -224,6 +241,7 @@ def keep_alices_books(db: Db) -> None:
         *chain(datetime(2026, 6, 12, 0, 10, tzinfo=UTC), 15),
     ]
     ingest(db, ALICE, batch)
+    entry(db, "observe_usage_limits", p_user_id=ALICE, **limits(10, 20))
 
 
 def keep_bobs_books(db: Db) -> None:
@@ -257,6 +275,7 @@ def keep_bobs_books(db: Db) -> None:
         *chain(datetime(2026, 6, 12, 2, 10, tzinfo=UTC), 15),
     ]
     ingest(db, BOB, batch)
+    entry(db, "observe_usage_limits", p_user_id=BOB, **limits(20, 30, 40, device="lap"))
     for _, name, arguments in (
         snapshots(snapshot(3)),
         correction(SNAPSHOT_KEY, input_tokens=7),
@@ -298,6 +317,7 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_summary", {}),
     ("usage_summary", {"p_models": ["model-a"], "p_since": "2026-06-11"}),
     ("usage_summary", {"p_time_zone": "Asia/Tokyo"}),
+    ("usage_limits", {}),
     ("usage_rejects", {}),
     ("usage_double_sessions", {}),
     ("ledger_state", {}),
@@ -337,6 +357,8 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     correction(SNAPSHOT_KEY, input_tokens=1),
     snapshots(snapshot(4), on="2026-06-12"),
     snapshots(snapshot(3)),  # less than before
+    # the first is known, Bob has the second, and nobody the third
+    ("authenticated", "observe_usage_limits", limits(20, 30, 50)),
     ("service_role", "create_api_key", api_key("tly_alice")),
     ("authenticated", "set_time_zone", {"p_time_zone": "Asia/Tokyo"}),
     ("authenticated", "forget_token_usage", {"p_project": "project-1", "p_limit": 2}),

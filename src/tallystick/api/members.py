@@ -58,6 +58,13 @@ MEMBERS: dict[str, Member] = {
     "web_search_requests": Member("Searches that are billed one by one.", 0),
     "cost_usd": Member("US dollars, every digit; null where nothing is priced.", "0.0111"),
     "cost_basis": Member("Where the cost is from: list, custom, reported or unpriced.", "list"),
+    # limits
+    "UsageLimitRow.source": Member("Which agent was told.", "claude-code"),
+    "limit_name": Member("five_hour, seven_day or <n>_minutes, behind a name of the provider's own.", "five_hour"),
+    "used_percent": Member("How much of the window is used, in percent.", "23.5"),
+    "window_minutes": Member("How long the window is; null where it is unknown.", 300),
+    "resets_at": Member("When the window ends, to the minute; null where it is unknown.", "2026-11-22T15:00:00Z"),
+    "observed_at": Member("When the provider said so.", "2026-11-22T10:15:00Z"),
     # receipts
     "received": Member("How many came.", 1),
     "new": Member("How many were not known.", 1),
@@ -67,6 +74,7 @@ MEMBERS: dict[str, Member] = {
     "unpriced": Member("How many of the new ones have no price.", 0),
     "Receipt.rejects": Member("What could not be counted, and why; 20 at most.", []),
     "SnapshotReceipt.rejects": Member("Which sessions could not be counted, and why.", []),
+    "LimitReceipt.rejects": Member("What could not be counted, and why; 20 at most.", []),
     "position": Member("What the record gave as its `position`, else the digest of the record.", "conversation-17:4"),
     "reason": Member("Why: the name of the rule that it broke.", "time_without_offset"),
     "added": Member("How many rates differ from those in force.", 1),

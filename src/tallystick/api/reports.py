@@ -9,13 +9,16 @@ from fastapi import Path, Query, Response
 
 from tallystick.api.caller import Asking, Caller
 from tallystick.api.queries import FilterQuery, PageQuery, ReportQuery, Text, WeekQuery, usage_of
+from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
 from tallystick.api.schemas import (
     BlockRowObject,
     SessionEventObject,
     SessionRowObject,
+    UsageLimitObject,
     UsageRowObject,
+    list_of,
     report_of,
 )
 from tallystick.ledger import Ledger, page_key
@@ -172,3 +175,10 @@ def read_summary(caller: Asking, query: Annotated[FilterQuery, Query()]) -> Resp
     """Everything that the filter lets through, added up."""
     with caller.ledger("read", user_id=query.user) as ledger:
         return json_answer(plain_row(ledger.usage_summary(usage_of(ledger, query))))
+
+
+@router.get("/limits", tags=["reports"], response_model=list_of("UsageLimits", "limits", UsageLimitObject))
+def read_limits(caller: Asking, query: Annotated[UserQuery, Query()]) -> Response:
+    """What providers said last of the limits of their plans, as far as the windows still run."""
+    with caller.ledger("read", user_id=query.user) as ledger:
+        return json_answer({"limits": [plain_row(row) for row in ledger.usage_limits()]})

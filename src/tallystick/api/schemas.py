@@ -20,6 +20,7 @@ from tallystick.model import (
     ForgetReceipt,
     LedgerCheck,
     LedgerState,
+    LimitReceipt,
     PriceReceipt,
     Receipt,
     RejectedRecord,
@@ -29,12 +30,13 @@ from tallystick.model import (
     SessionRow,
     SnapshotReceipt,
     SnapshotReject,
+    UsageLimitRow,
     UsageRow,
 )
 from tallystick.reports import Unpriced
 from tallystick.totals import Totals
 
-Usd = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="US dollars, every digit.", examples=["0.0123456"])]
+Exact = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="Every digit.", examples=["0.0123456"])]
 
 
 def _list_of(row: Any) -> Any:
@@ -61,8 +63,8 @@ def _in_json(kind: Any) -> Any:
     if kind == tuple[RejectedRecord, ...]:
         return _list_of(object_of(RejectedRecord, "RejectedRecord"))
     if isinstance(kind, UnionType):
-        return Usd | None if Decimal in get_args(kind) else kind
-    return Usd if kind is Decimal else kind
+        return Exact | None if Decimal in get_args(kind) else kind
+    return Exact if kind is Decimal else kind
 
 
 UsageRowObject = object_of(UsageRow, "UsageRow")
@@ -81,6 +83,8 @@ LedgerStateObject = object_of(LedgerState, "LedgerState")
 LedgerCheckObject = object_of(LedgerCheck, "LedgerCheck")
 RejectObject = object_of(RejectRow, "Reject")
 EventCostObject = object_of(EventCostRow, "EventCost")
+UsageLimitObject = object_of(UsageLimitRow, "UsageLimit")
+LimitReceiptObject = object_of(LimitReceipt, "LimitReceipt")
 
 
 class DateRange(BaseModel):
@@ -180,10 +184,38 @@ class Event(BaseModel):
     thinking_tokens: int = Field(0, ge=0, le=10**12, description="How many of the output tokens are thinking.")
     web_search_requests: int = Field(0, ge=0, le=10**12, description="Searches that are billed one by one.")
     message_count: int = Field(1, ge=0, le=10**12, description="Messages; 1 for a call.")
-    reported_cost_usd: Usd | None = Field(
+    reported_cost_usd: Exact | None = Field(
         None, description="US dollars as the caller knows them; counts where the model has no price of ours."
     )
     position: str = Field(
         "", max_length=500, description="Where the record stands at its source; a rejected one is told by it."
     )
     is_final: bool = Field(False, description="The answer was complete; of several reports of one call it wins.")
+
+
+class Limit(BaseModel):
+    """What a provider said of one limit of its plan."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "claude-code",
+                    "limit_name": "five_hour",
+                    "used_percent": 23.5,
+                    "window_minutes": 300,
+                    "resets_at": "2026-11-22T15:00:00Z",
+                    "observed_at": "2026-11-22T10:15:00Z",
+                    "device": "laptop",
+                }
+            ]
+        }
+    )
+
+    source: str = Field(max_length=200, description="Which agent was told: claude-code, codex, ...")
+    limit_name: str = Field(max_length=200, description="five_hour, seven_day, ...")
+    used_percent: float = Field(ge=0, le=1000, description="How much of the window is used.")
+    window_minutes: int | None = Field(None, ge=0, le=1_000_000, description="How long the window is.")
+    resets_at: datetime | None = Field(None, description="When it ends, with its offset.")
+    observed_at: datetime = Field(description="When the provider said so, with its offset.")
+    device: str = Field("", max_length=200, description="The machine.")

@@ -16,10 +16,17 @@ from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
-from tallystick.api.schemas import Event, PriceReceiptObject, ReceiptObject, SnapshotReceiptObject
+from tallystick.api.schemas import (
+    Event,
+    Limit,
+    LimitReceiptObject,
+    PriceReceiptObject,
+    ReceiptObject,
+    SnapshotReceiptObject,
+)
 from tallystick.batches import split_records
 from tallystick.errors import InvalidRequest, TooMuch, UnreadableBatch
-from tallystick.model import Receipt, SnapshotReceipt
+from tallystick.model import LimitReceipt, Receipt, SnapshotReceipt
 
 Members = TypeVar("Members", bound=msgspec.Struct)
 
@@ -39,6 +46,7 @@ class Snapshots(msgspec.Struct, forbid_unknown_fields=True):
 
 # not a reference: a description of which this API is only a part has no place for it
 EVENT = Event.model_json_schema()
+LIMIT = Limit.model_json_schema()
 SESSION_MEMBERS = (
     ("user_id", "Whose session it is; only a service key may name others."),
     ("session_id", "The session."),
@@ -97,7 +105,7 @@ def track(caller: Asking, whose: Whose, body: Body) -> Response:
     return _receipt_answer(receipt)
 
 
-def _receipt_answer(receipt: Receipt | SnapshotReceipt) -> Response:
+def _receipt_answer(receipt: Receipt | SnapshotReceipt | LimitReceipt) -> Response:
     return json_answer({**receipt._asdict(), "rejects": [reject._asdict() for reject in receipt.rejects]})
 
 
@@ -166,6 +174,22 @@ def upsert(caller: Asking, whose: Whose, body: Body) -> Response:
         receipt = ledger.upsert_token_usage(bytes(given.session_data).decode(), bytes(given.daily_data).decode())
     caller.service.metrics.count_receipt(receipt)
     return _receipt_answer(receipt)
+
+
+@router.post(
+    "/limits",
+    tags=["writes"],
+    response_model=LimitReceiptObject,
+    openapi_extra=json_body(
+        {"type": "array", "maxItems": 1000, "items": LIMIT},
+        description="A list of up to 1,000. The same again changes nothing.",
+        example=LIMIT["examples"],
+    ),
+)
+def observe_limits(caller: Asking, whose: Whose, body: Body) -> Response:
+    """Take in what providers said of the limits of their plans."""
+    with caller.ledger("ingest", user_id=whose.user) as ledger:
+        return _receipt_answer(ledger.observe_usage_limits(text_of(body)))
 
 
 @router.post(

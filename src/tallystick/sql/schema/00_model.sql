@@ -15,6 +15,8 @@
 -- * token_usage_rejects: records that could not be counted, by place and reason, never with their content
 -- * token_usage_prices: dated rates, appended and never changed; every event names the price that priced it
 --
+-- Beside the books, and part of none of their sums, stands token_usage_limits: what providers say of a plan's limits.
+--
 -- Tokens are bigint and disjoint by bucket; money is numeric; a missing label is ''. An event without a price has no
 -- cost (null), which is not the same as a cost of zero.
 --

@@ -633,8 +633,9 @@ comment on function public.correct_token_usage(uuid, jsonb) is
 revoke all on function public.correct_token_usage(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.correct_token_usage(uuid, jsonb) to service_role;
 
--- Erases one slice of a user's books, or of one project's. Rejects name places and not projects, so they go with the
--- whole books only. The user's API keys stay, as the account does: they are credentials and no usage.
+-- Erases one slice of a user's books, or of one project's. Rejects name places and not projects, and limits are of no
+-- project, so they go with the whole books only. The user's API keys stay, as the account does: they are credentials
+-- and no usage.
 create function tallystick.forget_token_usage(p_user_id uuid, p_project text, p_limit integer)
 returns table (events bigint, versions bigint, rejects bigint, sessions bigint, days bigint, more boolean)
 language plpgsql
@@ -670,6 +671,7 @@ begin
     delete from public.token_usage_rejects as r where r.user_id = p_user_id;
     get diagnostics v_rejects = row_count;
     delete from public.token_usage_prices as p where p.user_id = p_user_id;
+    delete from public.token_usage_limits as l where l.user_id = p_user_id;
   end if;
   return query
   select cardinality(v_changes)::bigint, v_versions, v_rejects,

@@ -11,6 +11,7 @@ alter table public.token_usage_by_day enable row level security;
 alter table public.token_usage_by_session_day enable row level security;
 alter table public.token_usage_rejects enable row level security;
 alter table public.token_usage_prices enable row level security;
+alter table public.token_usage_limits enable row level security;
 alter table tallystick.ledger enable row level security;
 alter table tallystick.migrations enable row level security;
 alter table tallystick.api_keys enable row level security;
@@ -33,6 +34,8 @@ create policy by_session_day_own_rows on public.token_usage_by_session_day
 for select to authenticated using (user_id = (select auth.uid()));
 create policy rejects_own_rows on public.token_usage_rejects
 for select to authenticated using (user_id = (select auth.uid()));
+create policy limits_own_rows on public.token_usage_limits
+for select to authenticated using (user_id = (select auth.uid()));
 create policy prices_own_and_everybodys on public.token_usage_prices
 for select to authenticated using (user_id is null or user_id = (select auth.uid()));
 
@@ -43,12 +46,14 @@ revoke all on all tables in schema tallystick from public, anon, authenticated, 
 revoke all on
   public.token_usage_accounts, public.token_usage_events, public.token_usage_event_versions,
   public.token_usage_sessions, public.token_usage_daily, public.token_usage_by_day,
-  public.token_usage_by_session_day, public.token_usage_rejects, public.token_usage_prices
+  public.token_usage_by_session_day, public.token_usage_rejects, public.token_usage_prices,
+  public.token_usage_limits
 from public, anon, authenticated, service_role;
 grant select on
   public.token_usage_accounts, public.token_usage_events, public.token_usage_event_versions,
   public.token_usage_sessions, public.token_usage_daily, public.token_usage_by_day,
-  public.token_usage_by_session_day, public.token_usage_rejects, public.token_usage_prices
+  public.token_usage_by_session_day, public.token_usage_rejects, public.token_usage_prices,
+  public.token_usage_limits
 to authenticated, service_role;
 -- a project on Supabase may be older than the day on which it stopped to grant this by itself
 revoke all on sequence public.token_usage_prices_price_id_seq from public, anon, authenticated, service_role;
