@@ -77,3 +77,15 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     thinking_tokens: int = 0
     message_count: int = 0
     estimated_cost_usd: Decimal | None = None
+
+
+class LimitObservation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """What a provider said of one limit of its plan, one of observe_usage_limits; 0 and '' mean unknown."""
+
+    source: str
+    limit_name: str
+    used_percent: float
+    window_minutes: int = 0
+    resets_at: str = ""
+    observed_at: str
+    device: str = ""

@@ -18,6 +18,7 @@ from tallystick.observation import (
     ORIGIN_MAIN_LINE,
     ORIGIN_PROGRESS_MIRROR,
     ORIGIN_SIDECHAIN_LINE,
+    LimitObservation,
     Observation,
 )
 
@@ -98,6 +99,36 @@ class Fold:
         observations += self._doubtful
         self.folded, self._calls, self._doubtful = 0, {}, []
         return observations
+
+
+class LimitFold:
+    """Tellings of limits on their way out: of those that say the same, the first and the last."""
+
+    def __init__(self) -> None:
+        self._tellings: dict[tuple[object, ...], tuple[LimitObservation, LimitObservation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tellings)
+
+    def add(self, limits: Iterable[LimitObservation]) -> None:
+        for limit in limits:
+            said = _said(limit)
+            first, last = self._tellings.get(said, (limit, limit))
+            self._tellings[said] = (min(first, limit, key=_told_at), max(last, limit, key=_told_at))
+
+    def take_all(self) -> list[LimitObservation]:
+        """Everything held, and start anew."""
+        tellings = [limit for first, last in self._tellings.values() for limit in dict.fromkeys((first, last))]
+        self._tellings = {}
+        return tellings
+
+
+def _told_at(limit: LimitObservation) -> str:
+    """The time as a text that compares as it does, with or without microseconds."""
+    return limit.observed_at.removesuffix("Z")
+
+
+_said = attrgetter("source", "limit_name", "used_percent", "window_minutes", "resets_at", "device")
 
 
 class _Call:

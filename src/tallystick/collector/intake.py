@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ FORK_BYTES = 24 << 20
 # each save is a transaction on the disk, and a batch that is read once more does no harm
 SAVE_INTERVAL_S = 0.5
 PROGRESS_INTERVAL_S = 0.1
+# as many as the ledger takes at a time
+LIMITS_PER_CALL = 1000
 
 _encode_batch = msgspec.msgpack.encode
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
@@ -120,6 +123,9 @@ class _Intake:
             session_data = msgspec.json.encode(batch.snapshots).decode()
             taken = self._sent(lambda: self._ledger.upsert_token_usage(session_data))
             self._receipt = self._receipt.plus(Receipt(*taken[:-1]))
+        for start in range(0, len(batch.limits), LIMITS_PER_CALL):
+            limits = msgspec.json.encode(batch.limits[start : start + LIMITS_PER_CALL]).decode()
+            self._sent(partial(self._ledger.observe_usage_limits, limits))
         self._receipt = self._receipt.plus(Receipt(received=batch.folded, duplicate=batch.folded))
         self._bytes_read += batch.bytes_read
         self._files_read += batch.files_read

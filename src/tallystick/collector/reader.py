@@ -20,10 +20,10 @@ from tallystick.collector.compressed import SUFFIX, CompressedLines
 from tallystick.collector.database import NotADatabase, open_database
 from tallystick.collector.discover import TranscriptFile
 from tallystick.collector.document import read_document
-from tallystick.collector.fold import Fold
+from tallystick.collector.fold import Fold, LimitFold
 from tallystick.collector.project import ProjectResolver
 from tallystick.collector.tail import Chunk, LineBuffer, Tail
-from tallystick.observation import Observation, Snapshot
+from tallystick.observation import LimitObservation, Observation, Snapshot
 from tallystick.sources.formats import DatabaseFormat, DocumentFormat, FileState, Format, LineFormat, NotWhole, Parsed
 
 BATCH_RECORDS = 1000
@@ -54,13 +54,14 @@ class FileMark(NamedTuple):
 class Batch(NamedTuple):
     """Observations on their way to the ledger, as a JSON list, with what goes along; no list where there are none.
 
-    `snapshots` are running totals of sessions. `folded` counts the copies that were made one with those
-    sent. The other counts are of what was read since the batch before; `line_counts` are by source and type. `projects`
-    are the working directories that were resolved anew.
+    `snapshots` are running totals of sessions, `limits` what providers said of their plans. `folded` counts the copies
+    that were made one with those sent. The other counts are of what was read since the batch before; `line_counts` are
+    by source and type. `projects` are the working directories that were resolved anew.
     """
 
     events: bytes
     snapshots: list[Snapshot]
+    limits: list[LimitObservation]
     folded: int
     marks: list[FileMark]
     projects: dict[str, str]
@@ -90,6 +91,7 @@ class _Reader:
         self._buffer = LineBuffer()
         self._fold = Fold()
         self._snapshots: list[Snapshot] = []
+        self._limits = LimitFold()
         self._marks: dict[int, FileMark] = {}
         self._problems: list[tuple[int, str]] = []
         self._bytes_read = 0
@@ -114,11 +116,12 @@ class _Reader:
         parts = max(1, round(len(observations) / BATCH_RECORDS))
         size = -(-len(observations) // parts)
         for start in range(0, len(observations) - size, size or 1):
-            yield Batch(_encode(observations[start : start + size]), [], 0, [], {}, [], 0, 0, {})
+            yield Batch(_encode(observations[start : start + size]), [], [], 0, [], {}, [], 0, 0, {})
         last = observations[size * (parts - 1) :]
         yield Batch(
             events=_encode(last) if last else b"",
             snapshots=self._snapshots,
+            limits=self._limits.take_all(),
             folded=folded,
             marks=list(self._marks.values()),
             projects=self._projects.take_resolved(),
@@ -231,9 +234,11 @@ class _Reader:
     def _take(self, parsed: Parsed) -> None:
         self._fold.add(parsed.observations)
         self._snapshots += parsed.snapshots
+        self._limits.add(parsed.limits)
 
     def _is_full(self) -> bool:
-        return max(len(self._fold), len(self._snapshots)) >= BATCH_RECORDS or self._bytes_read >= BATCH_READ_BYTES
+        held = max(len(self._fold), len(self._snapshots), len(self._limits))
+        return held >= BATCH_RECORDS or self._bytes_read >= BATCH_READ_BYTES
 
     def _mark(self, job: Job, checkpoint: Checkpoint, state: FileState) -> None:
         self._marks[job.number] = FileMark(job.number, checkpoint, _encode(state))

@@ -92,11 +92,12 @@ _is_sign_of_call = re.compile(r'"usage"|"(?:type|role)"\s*:\s*"assistant"').sear
 
 
 class Parsed(NamedTuple):
-    """What lines held, in their order; there are no snapshots, because every call has a line."""
+    """What lines held, in their order; there are no snapshots, because every call has a line, and no limits."""
 
     observations: list[Observation]
     reported_totals: list[ReportedTotal]
     snapshots: tuple[()] = ()
+    limits: tuple[()] = ()
 
 
 class _Text(Protocol):

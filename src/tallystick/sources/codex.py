@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tallystick.observation import Observation
+from tallystick.observation import LimitObservation, Observation
 from tallystick.sources.api_calls import ApiCall, event_key
+from tallystick.sources.codex_limits import read_limits
 from tallystick.sources.codex_totals import (
     NOTHING,
     Counts,
@@ -110,7 +111,7 @@ def parse(
         lines, offset=offset, stem=state.file_stem, state=state, is_wanted=reader.is_wanted, is_record=_is_record
     ):
         reader.take(found)
-    return Parsed(reader.observations)
+    return Parsed(reader.observations, limits=reader.limits)
 
 
 def _is_record(record: dict[str, object]) -> bool:
@@ -130,6 +131,7 @@ class _Reader:
 
     def __init__(self, state: ParserState, *, project_of: Callable[[str], str], device: str) -> None:
         self.observations: list[Observation] = []
+        self.limits: list[LimitObservation] = []
         self._state = state
         self._project_of = project_of
         self._device = device
@@ -155,6 +157,7 @@ class _Reader:
         if kind == "token_usage_record":
             self._take_record(record, payload, where)
         elif kind == "event_msg" and payload.get("type") == "token_count":
+            self._take_limits(payload, where)
             self._take_totals(payload, where)
         else:
             if kind == "turn_context":
@@ -234,6 +237,12 @@ class _Reader:
             session_id=session_id,
             is_sidechain=session_id != thread_id or (is_own and state.is_sidechain),
         )
+
+    def _take_limits(self, payload: dict[str, object], where: _Where) -> None:
+        """Takes what a token_count says of the plan's limits; a copy of the parent's says what was so before."""
+        rate_limits = part_of(payload, "rate_limits")
+        if rate_limits and where.time and not self._state.replay.goes_on:
+            self.limits += read_limits(rate_limits, source=SOURCE, observed_at=where.time, device=self._device)
 
     def _take_totals(self, payload: dict[str, object], where: _Where) -> None:
         """Takes a token_count event: what the totals in it grew by."""

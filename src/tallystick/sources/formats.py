@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from tallystick.observation import Observation, Snapshot
+from tallystick.observation import LimitObservation, Observation, Snapshot
 
 _MAX_NAMES: Final = 200
 _MAX_NAME_CHARS: Final = 60
@@ -41,10 +41,14 @@ class FileState(msgspec.Struct, kw_only=True):
 
 
 class Parsed(NamedTuple):
-    """What some content held, in its order: calls, and the running totals of sessions whose calls nobody wrote down."""
+    """What some content held, in its order: calls, and the running totals of sessions whose calls nobody wrote down.
+
+    `limits` are what the provider said of its plan's limits on the way.
+    """
 
     observations: list[Observation]
     snapshots: Sequence[Snapshot] = ()
+    limits: Sequence[LimitObservation] = ()
 
 
 class NotWhole(ValueError):
