@@ -13,7 +13,9 @@ import time
 
 # Spelled out here and in cli/statusline.py, which neither of the two may import from the other.
 CACHE_NAME = "statusline.json"
+LIMITS_NAME = "statusline-limits.json"
 LOCK_NAME = "statusline.lock"
+LIMITS = ("five_hour", "seven_day")
 PARTS = ("session", "today", "block", "burn", "context")
 UNKNOWN = "n/a"
 FRESH_S = 10.0
@@ -44,6 +46,7 @@ def main(arguments: list[str]) -> None:
     known = read_object(_content_of(f"{state_dir}/{CACHE_NAME}"))
     sys.stdout.write(line_of(told, known, parts=parts.split(","), now=now) + "\n")
     sys.stdout.flush()
+    _leave_limits(told, f"{state_dir}/{LIMITS_NAME}", now)
     if renewal and not 0 <= now - _number(known, "at") < FRESH_S:
         _renew(state_dir, renewal)
 
@@ -77,11 +80,11 @@ def _today(_: JsonObject, known: JsonObject, now: float) -> str:
 
 
 def _block(told: JsonObject, known: JsonObject, now: float) -> str:
-    """The plan's own window where the agent tells of it, else our model of it."""
-    official = _part(_part(told, "rate_limits"), "five_hour")
-    used = official.get("used_percentage")
-    if isinstance(used, (int, float)):
-        return f"5h {used:.0f}% used{_time_left(_number(official, 'resets_at') - now)}"
+    """The plan's own window where the agent tells of it, or the ledger knows it; else our model of it."""
+    for official in (_part(_part(told, "rate_limits"), "five_hour"), _part(known, "official")):
+        used, resets_at = official.get("used_percentage"), _number(official, "resets_at")
+        if isinstance(used, (int, float)) and not 0 < resets_at <= now:
+            return f"5h {used:.0f}% used{_time_left(resets_at - now)}"
     block = _part(known, "block")
     left_s = _number(block, "ends_at") - now
     return f"{_dollars(block.get('cost_usd') if left_s > 0 else None)} block{_time_left(left_s)}"
@@ -131,6 +134,32 @@ def _content_of(path: str) -> bytes:
         return os.read(descriptor, MAX_INPUT_BYTES)
     finally:
         os.close(descriptor)
+
+
+def _leave_limits(told: JsonObject, path: str, now: float) -> None:
+    """Leave the plan's own figures where they changed, for the next program that asks the ledger to hand on.
+
+    A session that was left open tells of a window that has ended: that is no news.
+    """
+    windows = []
+    for name in LIMITS:
+        window = _part(_part(told, "rate_limits"), name)
+        used, resets_at = window.get("used_percentage"), _number(window, "resets_at")
+        if isinstance(used, (int, float)) and 0 <= used <= 1000 and (resets_at == 0 or now < resets_at < 1e10):
+            windows.append(f'"{name}":{{"used_percentage":{float(used)},"resets_at":{resets_at}}}')
+    figures = f'{{"limits":{{{",".join(windows)}}},"observed_at":'.encode()
+    if not windows or _content_of(path).startswith(figures):
+        return
+    beside = f"{path}.{os.getpid()}"
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, figures + f"{now}}}".encode())
+        finally:
+            os.close(descriptor)
+        os.replace(beside, path)  # noqa: PTH105 (pathlib takes longer to import than all else here)
+    except OSError:
+        return  # the next line tries again
 
 
 def _renew(state_dir: str, program: list[str]) -> None:

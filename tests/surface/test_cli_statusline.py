@@ -49,6 +49,23 @@ def test_the_plans_own_window_goes_before_our_model_of_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, "5h 17% used, 20m left"),
+        ({"rate_limits": {"five_hour": {"used_percentage": 42, "resets_at": NOW + 1500}}}, "5h 42% used, 25m left"),
+        # what a session was told of that was left open until its window had ended
+        ({"rate_limits": {"five_hour": {"used_percentage": 42, "resets_at": NOW}}}, "5h 17% used, 20m left"),
+        ({"rate_limits": {"five_hour": {"used_percentage": None}}}, "5h 17% used, 20m left"),
+    ],
+)
+def test_what_the_ledger_knows_of_the_plans_own_window_goes_before_our_model_of_it(told: Any, expected: str) -> None:
+    known = {**KNOWN, "official": {"used_percentage": 17.0, "resets_at": NOW + 1200}}
+    assert line(told, known, parts=["block"]) == expected
+    ended = {**KNOWN, "official": {"used_percentage": 17.0, "resets_at": NOW}}
+    assert line({}, ended, parts=["block"]) == "$5.10 block, 2h 14m left"
+
+
+@pytest.mark.parametrize(
     ("known", "expected"),
     [
         ({}, "n/a today | n/a block | n/a per hour"),

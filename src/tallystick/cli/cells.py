@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 
 UNKNOWN = "(unknown)"
@@ -45,6 +45,17 @@ def label(text: str | None) -> str:
 def moment(time: datetime, *, zone: tzinfo) -> str:
     """2026-11-22 18:06, in the zone of the report."""
     return time.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def duration(span: timedelta) -> str:
+    """2 d 19 h, 19 h, 3 h 30 min, or 25 min."""
+    minutes = int(span.total_seconds()) // 60
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
 
 
 def byte_size(count: int) -> str:

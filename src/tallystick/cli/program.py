@@ -60,6 +60,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "status": Entry("watch", "status", "Show whether anything follows, and how far the ledger is behind."),
         "service": Entry("service", "service", "Have the machine itself follow: install, uninstall, status, logs."),
         "statusline": Entry("statusline", "statusline", "One line for Claude Code's status bar; install, uninstall."),
+        "limits": Entry("limits", "limits", "Show what the providers say of your plans' limits."),
         "sources": Entry("sources", "sources", "Show which agents were found, and what was taken in of each."),
     },
     "Server": {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from typing import NamedTuple, TypeVar
 
-from tallystick.cli.cells import dollars, grouped, label, moment, short_ids, short_models, short_paths
+from tallystick.cli.cells import dollars, duration, grouped, label, moment, short_ids, short_models, short_paths
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look
 from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageRow
 from tallystick.totals import ReportRow, Totals, add_up
@@ -144,15 +144,6 @@ def event_sheet(rows: Sequence[SessionEventRow], shape: Shape) -> Sheet:
 def event_label(row: SessionEventRow, by: str | None) -> str:
     """What a call is grouped under; the calls of one session share its id."""
     return {"model": label(row.model), "project": label(row.project), "source": row.source}.get(by or "", "")
-
-
-def duration(span: timedelta) -> str:
-    """2 d 19 h, 19 h, or 3 h 30 min."""
-    minutes = int(span.total_seconds()) // 60
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
 
 
 def usage_cells(row: ReportRow | Totals) -> tuple[str, ...]:

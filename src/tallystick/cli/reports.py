@@ -11,6 +11,7 @@ import click
 from tallystick.cli.books import Books, open_books
 from tallystick.cli.export import csv_text, json_text
 from tallystick.cli.import_new import take_in_what_is_new
+from tallystick.cli.limits import official_lines
 from tallystick.cli.lookups import find_models, find_projects
 from tallystick.cli.options import CommonOptions, ReportOptions, parse_text, report_options
 from tallystick.cli.render import render_table
@@ -29,9 +30,9 @@ from tallystick.cli.report_tables import (
 )
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.ledger import Ledger
-from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageFilter, UsageRow
+from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageFilter, UsageLimitRow, UsageRow
 from tallystick.ranges import since_of
-from tallystick.reports import Unpriced, report_document, unpriced_models
+from tallystick.reports import Unpriced, plain_row, report_document, unpriced_models
 from tallystick.totals import ReportRow, Totals, add_up
 from tallystick.zones import find_zone, today_in
 
@@ -47,6 +48,7 @@ class Report(NamedTuple, Generic[Row]):
     fetch: Callable[[Ledger, UsageFilter, ReportOptions], list[Row]]
     sheet: Callable[[Sequence[Row], Shape], Sheet]
     period: str = ""
+    has_limits: bool = False
 
 
 class Answer(NamedTuple):
@@ -57,6 +59,7 @@ class Answer(NamedTuple):
     unpriced: list[Unpriced]
     usage: UsageFilter
     is_ledger_empty: bool
+    limits: list[UsageLimitRow]
 
 
 def show_report(report: Report[Row], common: CommonOptions, options: ReportOptions) -> None:
@@ -77,17 +80,27 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
         unpriced=unpriced_models(books.ledger, usage, rows) if totals.unpriced_message_count else [],
         usage=usage,
         is_ledger_empty=not rows and not books.ledger.usage_models(UsageFilter()),
+        limits=_limits(books.ledger, usage) if report.has_limits else [],
     )
     terminal = look_at_output()
     if options.as_json:
         document = report_document(
             report.list_name, rows, totals=totals, unpriced=answer.unpriced, usage=usage, by=options.by
         )
+        if report.has_limits:
+            document["limits"] = [plain_row(limit) for limit in answer.limits]
         write_lines([json_text(document, is_ascii=not terminal.has_unicode)], terminal=terminal)
     elif options.as_csv:
         write_lines([csv_text(report.columns, rows)], terminal=terminal)
     else:
         write_lines(_table_lines(report, rows, answer, options, terminal), terminal=terminal)
+
+
+def _limits(ledger: Ledger, usage: UsageFilter) -> list[UsageLimitRow]:
+    """What the providers say of the windows that run now, where the report is about now and about their agents."""
+    if usage.until and usage.until < today_in(zone_of(usage)):
+        return []
+    return [limit for limit in ledger.usage_limits() if usage.sources is None or limit.source in usage.sources]
 
 
 def _usage_filter(books: Books, options: ReportOptions, *, period: str) -> UsageFilter:
@@ -121,6 +134,7 @@ def _table_lines(
     table = render_table(sheet.columns, sheet.lines, width=terminal.width, palette=terminal.palette)
     return [
         *title_over(report.title, answer.usage, terminal=terminal),
+        *official_lines(answer.limits, terminal=terminal),
         *table.lines,
         *notes_under(
             answer.unpriced,
@@ -182,6 +196,7 @@ BLOCKS: Report[BlockRow] = Report(
     columns=BlockRow._fields,
     fetch=lambda ledger, usage, options: ledger.usage_blocks(usage, by=options.by),
     sheet=block_sheet,
+    has_limits=True,
 )
 
 
@@ -245,5 +260,8 @@ def projects(common: CommonOptions, options: ReportOptions) -> None:
 @click.command()
 @report_options
 def blocks(common: CommonOptions, options: ReportOptions) -> None:
-    """Usage by five-hour block: from the full hour (UTC) of its first call, with the pauses between."""
+    """Usage by five-hour block: from the full hour (UTC) of its first call, with the pauses between.
+
+    A block is only a model of a plan's window. Where the provider has told how much of it is used, that stands above.
+    """
     show_report(BLOCKS, common, options)

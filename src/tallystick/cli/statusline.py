@@ -18,12 +18,13 @@ from tallystick.cli.books import Books
 from tallystick.cli.import_new import take_in_changed_prices
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import look_at_output, write_lines
+from tallystick.collector.plan_limits import SOURCE
 from tallystick.collector.run import import_new
 from tallystick.config import Settings, load_settings
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
-from tallystick.model import BlockRow, UsageFilter
+from tallystick.model import BlockRow, UsageFilter, UsageLimitRow
 from tallystick.private_files import make_folder, write_private
 from tallystick.zones import find_zone, today_in
 
@@ -59,7 +60,7 @@ def statusline(ctx: click.Context, parts: str) -> None:
     """Print one line for Claude Code's status bar from the JSON on standard input; `install` puts it there.
 
     It shows what the session, today and the current five-hour block have cost, how long the block lasts, what it costs
-    per hour, and how full the context is; the plan's own window where Claude Code tells of it; n/a for the unknown.
+    per hour, and how full the context is; the plan's own window where Claude Code told of it; n/a for the unknown.
     It never starts a database: figures come while the ledger is up, as `tally watch` keeps it.
     """
     if ctx.invoked_subcommand is None:
@@ -147,7 +148,16 @@ def _figures(ledger: Ledger, settings: Settings) -> dict[str, Any]:
         "today_usd": _cents(usage.cost_usd or Decimal(0)),
         "day_ends_at": datetime.combine(today + timedelta(days=1), time(), tzinfo=zone).timestamp(),
         "block": _block(active) if active else {},
+        "official": _official(ledger.usage_limits()),
     }
+
+
+def _official(limits: list[UsageLimitRow]) -> dict[str, float]:
+    """What Claude Code itself was told last of its five-hour window, where that still runs."""
+    for limit in limits:
+        if (limit.source, limit.limit_name) == (SOURCE, "five_hour") and limit.resets_at:
+            return {"used_percentage": float(limit.used_percent), "resets_at": limit.resets_at.timestamp()}
+    return {}
 
 
 def _block(block: BlockRow) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.collector.checkpoint import REST_NS, Checkpoint, Checkpoints, bytes_to_read, storable
 from tallystick.collector.discover import Discovery, Problem, TranscriptFile, discover, discover_paths
+from tallystick.collector.plan_limits import hand_on_limits
 from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.config import Settings
 from tallystick.model import LedgerState
@@ -101,6 +102,7 @@ def import_found(
                 seen = {storable(file.path) for file in found.files}
                 checkpoints.drop_files([path for path in known.keys() - seen if not os.path.lexists(path)])
         notices = _notices(checkpoints, is_set_back=is_set_back)
+    hand_on_limits(ledger, settings, state)
     return summary._replace(
         files_seen=len(found.files),
         problems=(*found.problems, *comparison.unreadable, *summary.problems),
