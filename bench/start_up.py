@@ -26,6 +26,7 @@ SAID_BY_THE_AGENT = json.dumps(
         "model": {"id": "claude-opus-5-5", "display_name": "Opus 5.5"},
         "cost": {"total_cost_usd": 0.376, "total_duration_ms": 5_400_000},
         "context_window": {"context_window_size": 1_000_000, "used_percentage": 26},
+        "rate_limits": {"five_hour": {"used_percentage": 42.5, "resets_at": 4_000_000_000}},
     }
 ).encode()
 
