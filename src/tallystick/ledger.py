@@ -60,9 +60,9 @@ ATTEMPTS = 8
 
 # which columns tell a row of a report from every other one
 PAGE_KEYS: dict[type, tuple[str, ...]] = {
-    UsageRow: ("period_start", "source", "session_id", "project", "model"),
-    SessionRow: ("last_activity_at", "source", "session_id", "project", "model"),
-    BlockRow: ("block_start", "source", "session_id", "project", "model"),
+    UsageRow: ("period_start", "source", "session_id", "project", "model", "device"),
+    SessionRow: ("last_activity_at", "source", "session_id", "project", "model", "device"),
+    BlockRow: ("block_start", "source", "session_id", "project", "model", "device"),
     SessionEventRow: ("occurred_at", "event_key"),
 }
 

@@ -84,6 +84,7 @@ class UsageFilter(NamedTuple):
     projects: list[str] | None = None
     models: list[str] | None = None
     sessions: list[str] | None = None
+    devices: list[str] | None = None
 
 
 class Page(NamedTuple):
@@ -105,6 +106,7 @@ class UsageRow(NamedTuple):
     session_id: str | None
     project: str | None
     model: str | None
+    device: str | None
     session_count: int
     event_count: int
     message_count: int
@@ -119,7 +121,13 @@ class UsageRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """One session within the range asked for; model, project and device are those of its latest call."""
+    (
+        """One session within the range asked for; model, project and device are those of its latest call.
+
+    In a breakdown, the label that is broken down by is the row's own.
+    """
+        ""
+    )
 
     source: str
     session_id: str | None
@@ -148,6 +156,7 @@ class SessionEventRow(NamedTuple):
     source: str
     project: str | None
     model: str | None
+    device: str | None
     is_sidechain: bool
     input_tokens: int
     output_tokens: int
@@ -175,6 +184,7 @@ class BlockRow(NamedTuple):
     session_id: str | None
     project: str | None
     model: str | None
+    device: str | None
     models: list[str]
     event_count: int
     message_count: int

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tallystick.errors import InvalidRequest
 
 WEEK_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-BREAKDOWNS = ("model", "project", "source", "session")
+BREAKDOWNS = ("model", "project", "source", "session", "device")
 
 
 class Last(NamedTuple):

@@ -143,6 +143,7 @@ def event(number: int, **members: Any) -> dict[str, Any]:
         "model": ("claude-sonnet-4-5", "claude-opus-4-8", "acme-large-1")[number % 3],
         "session_id": f"session-{number % 7:04}",
         "project": ("shop", "notes", "")[number % 3],
+        "device": ("desk", "laptop")[number // 2 % 2],
         "input_tokens": 1000 + number,
         "output_tokens": 100 + 7 * number,
         "cache_read_tokens": 31 * number,

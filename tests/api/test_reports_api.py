@@ -31,6 +31,8 @@ QUESTIONS: list[tuple[dict[str, Any], UsageFilter, dict[str, Any]]] = [
     ({"by": "source", "model": "claude-opus-4-8"}, ALL._replace(models=["claude-opus-4-8"]), {"by": "source"}),
     ({"project": ["shop", "notes"]}, ALL._replace(projects=["shop", "notes"]), {}),
     ({"session": "session-0003"}, ALL._replace(sessions=["session-0003"]), {}),
+    ({"by": "device"}, ALL, {"by": "device"}),
+    ({"device": ["desk", "no such"]}, ALL._replace(devices=["desk", "no such"]), {}),
     (
         {"since": "2026-02-01", "until": "2026-05-31", "timezone": "Asia/Tokyo", "source": "api"},
         UsageFilter(date(2026, 2, 1), date(2026, 5, 31), "Asia/Tokyo", ["api"]),

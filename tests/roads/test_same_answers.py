@@ -33,6 +33,7 @@ PART = UsageFilter(
     projects=["/work/00005", "/work/00006", "/work/p"],
     models=["model-00005", "claude-opus-4-8", "model-00006"],
     sessions=["session-5", "session-6", "long"],
+    devices=["laptop", ""],
 )
 
 Question = Callable[[Ledger], Any]
@@ -41,7 +42,7 @@ REPORTS = ("usage_daily", "usage_weekly", "usage_monthly", "usage_models", "usag
 QUESTIONS: dict[str, list[Question]] = {
     **{
         name: [
-            *(lambda of, name=name, by=by: getattr(of, name)(EVERYTHING, by=by) for by in (None, "model", "session")),
+            *(lambda of, name=name, by=by: getattr(of, name)(EVERYTHING, by=by) for by in (None, "session", "device")),
             lambda of, name=name: getattr(of, name)(PART, by="source"),
             lambda of, name=name: getattr(of, name)(EVERYTHING, by="project", page=Page(limit=2)),
             lambda of, name=name: getattr(of, name)(EVERYTHING, by="session", page=Page(limit=10_000)),
@@ -107,6 +108,7 @@ def fill(ledger: Ledger) -> None:
             model=f"model-{number:05}",
             project=f"/work/{number:05}",
             source="claude-code" if number % 3 else "api",
+            device="laptop" if number % 2 else "desk",
         )
         for number in range(MANY)
     ]

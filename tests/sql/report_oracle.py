@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 Row = dict[str, Any]
 Labels = tuple[str, ...]
 
+LABELS = ("source", "session_id", "project", "model", "device")
 COUNTS = ("input_tokens", "output_tokens", "thinking_tokens", "cache_read_tokens", "web_search_requests")
 
 
@@ -52,6 +53,7 @@ class Asked(NamedTuple):
     projects: list[str] | None = None
     models: list[str] | None = None
     sessions: list[str] | None = None
+    devices: list[str] | None = None
 
 
 def utc(text: str) -> datetime:
@@ -132,6 +134,7 @@ def chosen(calls: Iterable[Call], asked: Asked, *, account_zone: str) -> list[Ca
             and (asked.projects is None or call.project in asked.projects)
             and (asked.models is None or call.model in asked.models)
             and (asked.sessions is None or call.session_id in asked.sessions)
+            and (asked.devices is None or call.device in asked.devices)
         )
 
     return [call for call in calls if wanted(call)]
@@ -203,7 +206,7 @@ def expected_usage(
         start = period_start(local_date(call, zone), period, week_start) or date.min
         return (
             start,
-            *(getattr(call, name) if name in shown else "" for name in ("source", "session_id", "project", "model")),
+            *(getattr(call, name) if name in shown else "" for name in LABELS),
         )
 
     return [
@@ -213,10 +216,11 @@ def expected_usage(
             "session_id": session_id or None,
             "project": project or None,
             "model": model or None,
+            "device": device or None,
             "session_count": len({(call.source, call.session_id) for call in group}),
             **sums(group),
         }
-        for (start, source, session_id, project, model), group in grouped(
+        for (start, source, session_id, project, model, device), group in grouped(
             chosen(calls, asked, account_zone=account_zone), key
         )
     ]
@@ -231,10 +235,11 @@ def expected_sessions(calls: Sequence[Call], asked: Asked, *, account_zone: str,
     def key(call: Call) -> tuple[Any, ...]:
         last_at = max(whole[call.source, call.session_id])[0]
         project = call.project if by == "project" else ""
-        return last_at, call.source, call.session_id, project, call.model if by == "model" else ""
+        model = call.model if by == "model" else ""
+        return last_at, call.source, call.session_id, project, model, call.device if by == "device" else ""
 
     rows = []
-    for (last_at, source, session_id, project, model), group in grouped(
+    for (last_at, source, session_id, project, model, device), group in grouped(
         chosen(calls, asked, account_zone=account_zone), key
     ):
         latest = max(whole[source, session_id])[2]
@@ -245,7 +250,7 @@ def expected_sessions(calls: Sequence[Call], asked: Asked, *, account_zone: str,
                 "session_started_at": min(whole[source, session_id])[0],
                 "last_activity_at": last_at,
                 "project": (project if by == "project" else latest.project) or None,
-                "device": latest.device or None,
+                "device": (device if by == "device" else latest.device) or None,
                 "model": (model if by == "model" else latest.model) or None,
                 **sums(group),
             }
@@ -274,9 +279,7 @@ def expected_blocks(
             rows.append(gap_row(rows[-1]["block_end"], start))
         for labels, group in grouped(
             picked,
-            lambda call: tuple(
-                getattr(call, name) if name in shown else "" for name in ("source", "session_id", "project", "model")
-            ),
+            lambda call: tuple(getattr(call, name) if name in shown else "" for name in LABELS),
         ):
             rows.append(
                 {
@@ -290,6 +293,7 @@ def expected_blocks(
                     "session_id": labels[1] or None,
                     "project": labels[2] or None,
                     "model": labels[3] or None,
+                    "device": labels[4] or None,
                     "models": sorted({call.model for call in group} - {""}),
                     **sums(group),
                 }
@@ -302,9 +306,7 @@ def block_start(block: Sequence[Call]) -> datetime:
 
 
 def gap_row(start: datetime, end: datetime) -> Row:
-    nothing: dict[str, None] = dict.fromkeys(
-        ("first_activity_at", "last_activity_at", "source", "session_id", "project", "model")
-    )
+    nothing: dict[str, None] = dict.fromkeys(("first_activity_at", "last_activity_at", *LABELS))
     return {
         "block_start": start,
         "block_end": end,

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.sql.report_oracle import (
+    LABELS,
     Asked,
     Call,
     Row,
@@ -66,12 +67,12 @@ def test_a_block_starts_at_the_full_hour_of_utc_whatever_the_zone(db: Connection
 def walked(hours: st.SearchStrategy[float]) -> st.SearchStrategy[list[Call]]:
     """Calls at pauses of these lengths from one to the next, with whole hours and their neighbours among them."""
 
-    def calls(steps: list[tuple[float, int, str, str, str, str]]) -> list[Call]:
+    def calls(steps: list[tuple[float, int, str, str, str, str, str]]) -> list[Call]:
         at = utc("2026-03-27T20:00")
         made = []
-        for pause, nudge_us, source, session_id, project, model in steps:
+        for pause, nudge_us, *labels in steps:
             at += timedelta(hours=pause, microseconds=nudge_us)
-            made.append(Call(at, source=source, session_id=session_id, project=project, model=model))
+            made.append(Call(at, **dict(zip(LABELS, labels, strict=True))))
         return made
 
     return st.lists(
@@ -82,6 +83,7 @@ def walked(hours: st.SearchStrategy[float]) -> st.SearchStrategy[list[Call]]:
             st.sampled_from(["", "s1"]),
             st.sampled_from(["", "/p", "/ä"]),
             st.sampled_from(["", "m1", "m2"]),
+            st.sampled_from(["", "laptop", "desk"]),
         ),
         max_size=30,
     ).map(calls)
@@ -100,7 +102,8 @@ def some_of(*labels: str) -> st.SearchStrategy[list[str] | None]:
     sources=some_of("claude-code", "codex"),
     projects=some_of("", "/p"),
     models=some_of("", "m1"),
-    by=st.sampled_from([None, "model", "project", "source", "session"]),
+    devices=some_of("", "laptop"),
+    by=st.sampled_from([None, "model", "project", "source", "session", "device"]),
     limit=st.sampled_from([1, 2, 7, 10000]),
     now=st.integers(0, 200),
 )
@@ -114,12 +117,13 @@ def test_blocks_equal_a_walk_over_the_calls_whatever_is_asked(
     sources: list[str] | None,
     projects: list[str] | None,
     models: list[str] | None,
+    devices: list[str] | None,
     by: str | None,
     limit: int,
     now: int,
 ) -> None:
     until = None if days is None else (since or date(2026, 3, 28)) + timedelta(days=days)
-    asked = Asked(since, until, time_zone, sources, projects, models)
+    asked = Asked(since, until, time_zone, sources, projects, models, devices=devices)
     at = utc("2026-03-27T20:00") + timedelta(hours=now)
     user_id = ingest(db, calls, time_zone=ACCOUNT_ZONE)
     set_now(db, at)

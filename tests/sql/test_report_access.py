@@ -58,7 +58,7 @@ def test_a_wrong_parameter_is_refused_by_name(
 @pytest.mark.parametrize(
     ("report_name", "parameters", "name"),
     [
-        ("usage_daily", {"by": "device"}, "by_is_known"),
+        ("usage_daily", {"by": "git_branch"}, "by_is_known"),
         ("usage_blocks", {"by": "day"}, "by_is_known"),
         ("usage_weekly", {"week_start": 0}, "week_start_is_1_to_7"),
         ("usage_weekly", {"week_start": 8}, "week_start_is_1_to_7"),
@@ -118,10 +118,10 @@ def test_a_user_sees_the_own_books_and_no_others(db: Connection, name: str) -> N
 
 
 BODIES = [
-    "select tallystick.usage_report(%s, 'day', 1, null, null, null, null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_sessions(%s, null, null, null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_session(%s, 's1', null, null, null, null, null, null, null, 1000)",
-    "select tallystick.usage_blocks(%s, null, null, null, null, null, null, null, null, null, 1000)",
+    f"select tallystick.usage_report(%s, 'day', 1{', null' * 11}, 1000)",
+    "select tallystick.usage_sessions(%s, null, null, null, null, null, null, null, null, null, null, 1000)",
+    "select tallystick.usage_session(%s, 's1', null, null, null, null, null, null, null, null, 1000)",
+    "select tallystick.usage_blocks(%s, null, null, null, null, null, null, null, null, null, null, 1000)",
     "select tallystick.usage_events(%s, '{}')",
     "select tallystick.usage_limits(%s)",
     "select tallystick.usage_rejects(%s)",

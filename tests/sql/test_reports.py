@@ -37,7 +37,7 @@ FUNCTION_BY_PERIOD = {
     "model": "usage_models",
     "project": "usage_projects",
 }
-BREAKDOWNS = ["model", "project", "source", "session"]
+BREAKDOWNS = ["model", "project", "source", "session", "device"]
 
 # around both changes of the clock in Europe/Berlin, and over the ends of a month and of a year
 moments = st.builds(
@@ -84,6 +84,7 @@ questions = st.builds(
     projects=some_of("", "/b", "/ä", "nowhere"),
     models=some_of("", "m1"),
     sessions=some_of("", "s1"),
+    devices=some_of("", "laptop"),
 ).map(ordered)
 breakdowns = st.sampled_from([None, *BREAKDOWNS])
 many_examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -251,6 +252,7 @@ ONE_FILTER_EACH = [
     Asked(projects=["", "/b"]),
     Asked(models=["m1"]),
     Asked(sessions=["s1"]),
+    Asked(devices=["", "desktop"]),
 ]
 
 
@@ -266,6 +268,7 @@ def test_every_table_that_a_report_may_read_gives_the_same_answer(
             session_id=("s1", "s2", "")[step // 3 % 3],
             project=("", "/a", "/b")[step % 3],
             model=("m1", "m2")[step // 2 % 2],
+            device=("laptop", "desktop", "")[step // 4 % 3],
         )
         for step in range(40)
     ]
@@ -303,6 +306,7 @@ def test_a_session_in_detail_is_its_calls_in_their_order(
             "source": call.source,
             "project": call.project or None,
             "model": call.model or None,
+            "device": call.device or None,
             "is_sidechain": call.is_sidechain,
             **{name: value for name, value in sums([call]).items() if name not in ("event_count", "cost_usd")},
             "cost_usd": None if call.cost_usd is None else money(call.cost_usd),

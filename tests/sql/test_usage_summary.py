@@ -17,7 +17,7 @@ from tests.sql.test_reports import calls_of_one_user, many_examples, questions
 
 Connection = psycopg.Connection[Any]
 
-NO_LABELS = dict.fromkeys(("period_start", "source", "session_id", "project", "model"))
+NO_LABELS = dict.fromkeys(("period_start", "source", "session_id", "project", "model", "device"))
 NOTHING = {**NO_LABELS, "session_count": 0, **sums([]), "cost_usd": "0"}
 NOON = utc("2026-06-01T12:00")
 

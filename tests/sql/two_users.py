@@ -297,7 +297,7 @@ def rows_of(db: Db, user_id: str, *, with_keys: bool = True) -> dict[str, list[A
 
 REPORTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in ("usage_daily", "usage_weekly", "usage_monthly", "usage_models", "usage_projects")),
-    *(("usage_daily", {"p_by": by}) for by in ("model", "project", "source", "session")),
+    *(("usage_daily", {"p_by": by}) for by in ("model", "project", "source", "session", "device")),
     ("usage_daily", {"p_time_zone": "Asia/Tokyo"}),
     ("usage_daily", {"p_time_zone": "Asia/Tokyo", "p_by": "session"}),
     ("usage_models", {"p_sessions": ["session-1"]}),
@@ -308,10 +308,14 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_sessions", {"p_time_zone": "Asia/Tokyo", "p_models": ["model-a"]}),
     ("usage_session", {"p_session_id": "session-1"}),
     ("usage_session", {"p_session_id": "session-1", "p_time_zone": "Asia/Tokyo"}),
+    ("usage_sessions", {"p_by": "device"}),
     ("usage_session", {"p_session_id": "sess"}),
+    ("usage_session", {"p_session_id": "session-1", "p_devices": ["desk"]}),
     ("usage_session", {"p_session_id": "session-7"}),
     ("usage_session", {"p_session_id": "session-12"}),
     ("usage_blocks", {}),
+    ("usage_blocks", {"p_by": "device"}),
+    ("usage_models", {"p_devices": ["desk"]}),
     ("usage_blocks", {"p_since": "2026-06-14", "p_until": "2026-06-14"}),
     ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(120)]}),
     ("usage_summary", {}),

@@ -33,7 +33,10 @@ LISTS = {
     "projects": ("projects", UsageRow),
     "blocks": ("blocks", BlockRow),
 }
-OTHER_BREAKDOWNS = ("daily --by project", "weekly --by session", "models --by source", "sessions --by project")
+OTHER_BREAKDOWNS = (
+    *("daily --by project", "weekly --by session", "models --by source", "sessions --by project"),
+    *("daily --by device", "sessions --by device", "blocks --by device", "session 1a000000 --by device"),
+)
 
 
 def local_day(time: str, zone: str = "Europe/Berlin") -> str:
@@ -57,13 +60,13 @@ def test_a_cost_is_a_decimal_string_to_the_last_digit(books: Tally, truth: Any) 
     assert Decimal(event["cost_usd"]) == truth.CALLS[0].cost_usd
 
 
-@pytest.mark.parametrize("label", ["model", "project", "source", "session"])
+@pytest.mark.parametrize("label", ["model", "project", "source", "session", "device"])
 def test_the_parts_of_a_breakdown_sum_to_the_whole(label: str, books: Tally, truth: Any) -> None:
     document = books.json("monthly", "--by", label)
-    names = {"model": "model", "project": "project", "source": "source", "session": "session_id"}
+    column = "session_id" if label == "session" else label
     assert document["by"] == label
     assert document["totals"] == truth.expected(truth.CALLS)
-    assert len({row[names[label]] for row in document["months"]}) == {"source": 1}.get(label, 3)
+    assert len({row[column] for row in document["months"]}) == {"source": 1, "device": 1}.get(label, 3)
 
 
 @pytest.mark.parametrize("command", LISTS)
@@ -182,6 +185,26 @@ def test_a_model_is_named_with_or_without_its_date(books: Tally, truth: Any) -> 
     for name in (truth.HAIKU, "claude-haiku-4-5"):
         assert books.json("daily", "--no-import", "--model", name)["totals"] == truth.expected(calls)
     assert "no model gpt" in books.fail("daily", "--no-import", "--model", "gpt")
+
+
+def test_two_machines_on_one_ledger_are_told_apart_by_device(own: Tally, truth: Any) -> None:
+    here = own.json("daily", "--by", "device", "--no-import")["days"][0]["device"]
+    own.claude.rename(own.folder / "of-the-laptop")
+    call = truth.Call("6a000000-1", truth.SHOP, truth.HAIKU, "2026-11-02T10:00:00Z", 1000, 20, 0)
+    truth.write_transcripts(own.claude, [call], first_number=100)
+    with (own.home / "config" / "config.toml").open("a", encoding="utf-8") as settings:
+        settings.write('device = "desk"\n')
+    own.run("import")
+    of_day = own.json("daily", "--by", "device", "--no-import", "--until", "2026-11-02")["days"]
+    assert [(row["device"], row["message_count"]) for row in of_day] == sorted([("desk", 1), (here, 2)])
+    only = own.json("models", "--device", "desk", "--no-import")
+    assert only["totals"] == truth.expected([call])
+    both = own.json("sessions", "--device", "desk", "--device", here, "--no-import")
+    assert both["totals"] == truth.expected([*truth.CALLS, call])
+    assert own.lines("daily", "--device", "(unknown)", "--no-import") == ["No usage that fits these options."]
+    headings = own.lines("daily", "--device", "desk", "--by", "device", "--no-import")
+    assert headings[0] == "Daily usage, desk (Europe/Berlin)"
+    assert any(line.split()[0] == "desk" for line in headings[3:] if line)
 
 
 def test_a_session_is_named_by_its_beginning(books: Tally, truth: Any) -> None:

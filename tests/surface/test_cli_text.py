@@ -39,7 +39,7 @@ from tallystick.totals import add_exactly, add_up
 
 
 def usage_row(*, cost_usd: Decimal | None, unpriced_message_count: int = 0) -> UsageRow:
-    return UsageRow(None, None, None, None, "m", 1, 1, 1, unpriced_message_count, 1, 2, 0, 3, 4, 0, cost_usd)
+    return UsageRow(None, None, None, None, "m", None, 1, 1, 1, unpriced_message_count, 1, 2, 0, 3, 4, 0, cost_usd)
 
 
 @pytest.mark.parametrize(

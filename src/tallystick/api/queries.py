@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from tallystick.errors import ConfigError, InvalidRequest
 from tallystick.ledger import Ledger
 from tallystick.model import LedgerState, Page, UsageFilter
-from tallystick.ranges import WEEK_DAYS, read_last, since_of
+from tallystick.ranges import BREAKDOWNS, WEEK_DAYS, read_last, since_of
 from tallystick.zones import find_zone, today_in
 
 MAX_LABEL_LENGTH = 500
@@ -89,6 +89,7 @@ class RangeQuery(Query):
         [], max_length=100, description="Only this project, by its whole name; may be repeated."
     )
     model: list[Text] = Field([], max_length=100, description="Only this model; may be repeated.")
+    device: list[Text] = Field([], max_length=100, description="Only this device; may be repeated.")
 
     def sessions(self) -> list[str] | None:
         """The sessions that are meant, where a question may name some."""
@@ -115,6 +116,7 @@ class RangeQuery(Query):
             projects=self.project or None,
             models=self.model or None,
             sessions=self.sessions(),
+            devices=self.device or None,
         )
 
 
@@ -152,9 +154,7 @@ class ReportQuery(PageQuery, FilterQuery):
     by: Text | None = Field(
         None,
         description="Break every row down by this.",
-        json_schema_extra={
-            "anyOf": [{"type": "string", "enum": ["model", "project", "source", "session"]}, {"type": "null"}]
-        },
+        json_schema_extra={"anyOf": [{"type": "string", "enum": list(BREAKDOWNS)}, {"type": "null"}]},
     )
 
 

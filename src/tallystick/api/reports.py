@@ -129,7 +129,7 @@ def read_projects(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Res
 
 @router.get("/sessions", tags=["reports"], response_model=report_of("SessionsReport", "sessions", SessionRowObject))
 def read_sessions(caller: Asking, query: Annotated[ReportQuery, Query()]) -> Response:
-    """Usage by session, the latest first."""
+    """Usage by session, the one that was quiet longest first."""
     return _report(
         lambda ledger, usage, page: ledger.usage_sessions(usage, by=query.by, page=page), "sessions", caller, query
     )

@@ -50,6 +50,11 @@ def find_models(ledger: Ledger, wanted: Iterable[str]) -> list[str]:
     return [model for name in wanted for model in find_model(name, known=known)]
 
 
+def find_devices(wanted: Iterable[str]) -> list[str]:
+    """The devices that are meant; none is looked for, because no rollup knows them."""
+    return ["" if name == UNKNOWN else name for name in wanted]
+
+
 def find_model(wanted: str, *, known: Sequence[str]) -> list[str]:
     """The model of that name, and the versions of it that differ in their date alone where no date is given."""
     if wanted == UNKNOWN and "" in known:

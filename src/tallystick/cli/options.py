@@ -36,6 +36,7 @@ class ReportOptions(NamedTuple):
     projects: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     by: str | None = None
     as_json: bool = False
     as_csv: bool = False
@@ -150,6 +151,7 @@ _REPORT_OPTIONS = (
         metavar="NAME",
         help="Only this source: claude-code, ...; may be repeated.",
     ),
+    click.option("--device", "devices", multiple=True, metavar="NAME", help="Only this device; may be repeated."),
     click.option(
         "--by", type=click.Choice(BREAKDOWNS, case_sensitive=False), help="Break every line of the report down by this."
     ),

@@ -15,8 +15,8 @@ MOST_UNPRICED = 10
 
 
 def title_over(title: str, usage: UsageFilter, *, terminal: Terminal) -> list[str]:
-    """What the table shows, of when, in which zone, and of which projects, models and sources."""
-    labels = [*(usage.projects or ()), *(usage.models or ()), *(usage.sources or ())]
+    """What the table shows, of when, in which zone, and of which projects, models, sources and devices."""
+    labels = [*(usage.projects or ()), *(usage.models or ()), *(usage.sources or ()), *(usage.devices or ())]
     words = f"{title}{_range_words(usage)}"
     words += "".join(f", {label(name or None)}" for name in labels)
     palette = terminal.palette

@@ -143,7 +143,12 @@ def event_sheet(rows: Sequence[SessionEventRow], shape: Shape) -> Sheet:
 
 def event_label(row: SessionEventRow, by: str | None) -> str:
     """What a call is grouped under; the calls of one session share its id."""
-    return {"model": label(row.model), "project": label(row.project), "source": row.source}.get(by or "", "")
+    return {
+        "model": label(row.model),
+        "project": label(row.project),
+        "source": row.source,
+        "device": label(row.device),
+    }.get(by or "", "")
 
 
 def usage_cells(row: ReportRow | Totals) -> tuple[str, ...]:
@@ -192,7 +197,13 @@ def _look(row: ReportRow) -> Look:
 
 def breakdown_of(row: UsageRow | SessionRow | BlockRow, by: str) -> str | None:
     """The label that a breakdown gives this row."""
-    return {"model": row.model, "project": row.project, "source": row.source, "session": row.session_id}[by]
+    return {
+        "model": row.model,
+        "project": row.project,
+        "source": row.source,
+        "session": row.session_id,
+        "device": row.device,
+    }[by]
 
 
 def _breakdown_names(labels: Sequence[str | None], *, by: str) -> dict[str | None, str]:

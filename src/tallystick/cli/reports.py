@@ -12,7 +12,7 @@ from tallystick.cli.books import Books, open_books
 from tallystick.cli.export import csv_text, json_text
 from tallystick.cli.import_new import take_in_what_is_new
 from tallystick.cli.limits import official_lines
-from tallystick.cli.lookups import find_models, find_projects
+from tallystick.cli.lookups import find_devices, find_models, find_projects
 from tallystick.cli.options import CommonOptions, ReportOptions, parse_text, report_options
 from tallystick.cli.render import render_table
 from tallystick.cli.report_notes import empty_lines, notes_under, title_over
@@ -116,6 +116,7 @@ def _usage_filter(books: Books, options: ReportOptions, *, period: str) -> Usage
         sources=list(options.sources) or None,
         projects=find_projects(books.ledger, options.projects, settings=books.settings) if options.projects else None,
         models=find_models(books.ledger, options.models) if options.models else None,
+        devices=find_devices(options.devices) or None,
     )
 
 

@@ -69,7 +69,7 @@ ADDRESSES: dict[str, Address] = {
     "forget_token_usage": Address("POST", "/forget"),
 }
 # a list is asked for by the name of one
-LIST_NAMES = {"sources": "source", "projects": "project", "models": "model", "sessions": "session"}
+LIST_NAMES = {"sources": "source", "projects": "project", "models": "model", "sessions": "session", "devices": "device"}
 QUERY_NAMES = {"time_zone": "timezone"}
 
 

@@ -261,7 +261,7 @@ comment on column public.token_usage_events.place_order is 'Rank of when and whe
 comment on column public.token_usage_events.is_corrected is 'A person has set it; no observation changes it any more.';
 
 create index events_by_time on public.token_usage_events (user_id, occurred_at);
-comment on index public.events_by_time is 'Blocks, and reports in a zone that is not the account''s.';
+comment on index public.events_by_time is 'Blocks, and reports by device or in a zone that is not the account''s.';
 create index events_by_session on public.token_usage_events (user_id, source, session_id, occurred_at);
 comment on index public.events_by_session is 'One session''s detail; first and latest call of a session.';
 
@@ -2773,6 +2773,9 @@ grant execute on function public.add_token_prices(jsonb, uuid) to authenticated,
 --   usage_totals     ... grouped: the one list of sums
 --   usage_report, usage_sessions, usage_blocks: the rows to show, as pages
 --
+-- No rollup knows the device, which would make each of them longer and every ingest dearer for a question that is asked
+-- seldom: a report by device, or of one, reads the events of its range by events_by_time, as one in another zone does.
+--
 -- Helpers in `language sql` without settings are there to be inlined: a slice never passes through a tuple store. They
 -- run inside the bodies alone, which pin the search path and ask check_caller() first, and which plan each call for its
 -- own arguments: the tables that a question leaves out, and the labels that it does not group by, then cost nothing.
@@ -2787,7 +2790,8 @@ create type tallystick.usage_filter as (
   sources text[],
   projects text[],
   models text[],
-  sessions text[]
+  sessions text[],
+  devices text[]
 );
 comment on type tallystick.usage_filter is
   'Which usage: dates in the zone, with times that surely enclose them, and labels ('''' is unknown, null is all).';
@@ -2799,6 +2803,7 @@ create type tallystick.usage_grouping as (
   by_session boolean,
   by_project boolean,
   by_model boolean,
+  by_device boolean,
   lists_models boolean
 );
 comment on type tallystick.usage_grouping is 'What a report groups by; period is day, week, month or null.';
@@ -2809,6 +2814,7 @@ create type tallystick.usage_slice as (
   session_id text collate "C",
   project text collate "C",
   model text collate "C",
+  device text collate "C",
   own_source text collate "C",
   own_session_id text collate "C",
   own_model text collate "C",
@@ -2834,6 +2840,7 @@ create type tallystick.page_key as (
   session_id text collate "C",
   project text collate "C",
   model text collate "C",
+  device text collate "C",
   event_key text collate "C"
 );
 comment on type tallystick.page_key is 'The place of a row in its report, '''' for a label that is null.';
@@ -2842,7 +2849,7 @@ comment on type tallystick.page_key is 'The place of a row in its report, '''' f
 -- twice, so its events need not lie between two midnights. The times choose the index range, and the date decides.
 create function tallystick.checked_filter(
   p_user_id uuid, p_since date, p_until date, p_time_zone text, p_sources text[], p_projects text[], p_models text[],
-  p_sessions text[], p_by text, p_limit integer
+  p_sessions text[], p_devices text[], p_by text, p_limit integer
 )
 returns tallystick.usage_filter
 language plpgsql
@@ -2857,9 +2864,9 @@ begin
     raise exception using errcode = 'PT400', constraint = 'since_is_not_after_until',
       message = 'the range ends before it begins', hint = 'Both dates count; swap p_since and p_until.';
   end if;
-  if p_by not in ('model', 'project', 'source', 'session') then
+  if p_by not in ('model', 'project', 'source', 'session', 'device') then
     raise exception using errcode = 'PT400', constraint = 'by_is_known',
-      message = pg_catalog.format('no breakdown by %L', p_by), hint = 'Use model, project, source or session.';
+      message = pg_catalog.format('no breakdown by %L', p_by), hint = 'Use model, project, source, session or device.';
   end if;
   if p_limit is null or p_limit not between 1 and 10000 then
     raise exception using errcode = 'PT400', constraint = 'limit_is_1_to_10000',
@@ -2878,6 +2885,7 @@ begin
   v_filter.projects := array_replace(p_projects, null, '');
   v_filter.models := array_replace(p_models, null, '');
   v_filter.sessions := array_replace(p_sessions, null, '');
+  v_filter.devices := array_replace(p_devices, null, '');
   return v_filter;
 end
 $$;
@@ -2903,7 +2911,7 @@ begin
     coalesce(nullif(p_after ->> 'period_start', '')::date, '-infinity'),
     (p_after ->> p_time_member)::timestamptz, coalesce(p_after ->> 'source', ''),
     coalesce(p_after ->> 'session_id', ''), coalesce(p_after ->> 'project', ''), coalesce(p_after ->> 'model', ''),
-    coalesce(p_after ->> 'event_key', '')
+    coalesce(p_after ->> 'device', ''), coalesce(p_after ->> 'event_key', '')
   )::tallystick.page_key;
 exception when data_exception then
   raise exception using errcode = 'PT400', constraint = 'after_is_a_row',
@@ -2921,7 +2929,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),
-    coalesce('project' in (p_label, p_by), false), coalesce('model' in (p_label, p_by), false), false
+    coalesce('project' in (p_label, p_by), false), coalesce('model' in (p_label, p_by), false),
+    coalesce('device' in (p_label, p_by), false), false
   )::tallystick.usage_grouping
 $$;
 comment on function tallystick.usage_grouping is
@@ -2946,6 +2955,7 @@ as $$
     and ((p_filter).projects is null or e.project = any ((p_filter).projects))
     and ((p_filter).models is null or e.model = any ((p_filter).models))
     and ((p_filter).sessions is null or e.session_id = any ((p_filter).sessions))
+    and ((p_filter).devices is null or e.device = any ((p_filter).devices))
 $$;
 comment on function tallystick.selected_events is 'The events that a filter lets through.';
 revoke all on function tallystick.selected_events from public, anon, authenticated;
@@ -2969,13 +2979,14 @@ as $$
     case when (p_grouping).by_session then s.session_id else '' end,
     case when (p_grouping).by_project then s.project else '' end,
     case when (p_grouping).by_model then s.model else '' end,
+    case when (p_grouping).by_device then s.device else '' end,
     s.source, s.session_id, s.model, s.event_count, s.message_count, s.unpriced_message_count, s.input_tokens,
     s.output_tokens, s.thinking_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.web_search_requests,
     s.cost_usd, null::text[]
   from (
-    select d.usage_date, d.source, ''::text as session_id, d.project, d.model, d.event_count, d.message_count,
-      d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
-      d.cache_read_tokens, d.web_search_requests, d.cost_usd
+    select d.usage_date, d.source, ''::text as session_id, d.project, d.model, ''::text as device, d.event_count,
+      d.message_count, d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
+      d.cache_creation_tokens, d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
     where p_road = 'by_day' and d.user_id = p_user_id
       and d.usage_date between (p_filter).since and (p_filter).until
@@ -2983,7 +2994,7 @@ as $$
       and ((p_filter).projects is null or d.project = any ((p_filter).projects))
       and ((p_filter).models is null or d.model = any ((p_filter).models))
     union all
-    select d.usage_date, d.source, d.session_id, d.project, d.model, d.event_count, d.message_count,
+    select d.usage_date, d.source, d.session_id, d.project, d.model, ''::text, d.event_count, d.message_count,
       d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
@@ -2995,7 +3006,7 @@ as $$
       and ((p_filter).sessions is null or d.session_id = any ((p_filter).sessions))
     union all
     select (e.occurred_at at time zone (p_filter).time_zone)::date, e.source, e.session_id, e.project, e.model,
-      1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
+      e.device, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
     from tallystick.selected_events(p_user_id, p_filter) as e
@@ -3013,14 +3024,14 @@ returns setof tallystick.usage_slice
 language sql
 stable
 as $$
-  select s.period_start, s.source, s.session_id, s.project, s.model, null::text, null::text, null::text,
+  select s.period_start, s.source, s.session_id, s.project, s.model, s.device, null::text, null::text, null::text,
     sum(s.event_count)::bigint, sum(s.message_count)::bigint, sum(s.unpriced_message_count)::bigint,
     sum(s.input_tokens)::bigint, sum(s.output_tokens)::bigint, sum(s.thinking_tokens)::bigint,
     sum(s.cache_creation_tokens)::bigint, sum(s.cache_read_tokens)::bigint, sum(s.web_search_requests)::bigint,
     sum(s.cost_usd),
     case when (p_grouping).lists_models then array_agg(distinct s.own_model) end
   from tallystick.usage_slices(p_user_id, p_road, p_filter, p_grouping) as s
-  group by s.period_start, s.source, s.session_id, s.project, s.model
+  group by s.period_start, s.source, s.session_id, s.project, s.model, s.device
 $$;
 comment on function tallystick.usage_totals is 'The sums of a report, by its labels.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
@@ -3047,6 +3058,7 @@ create type public.usage_row as (
   session_id text,
   project text,
   model text,
+  device text,
   session_count bigint,
   event_count bigint,
   message_count bigint,
@@ -3070,7 +3082,8 @@ comment on type public.usage_row is
 -- and made distinct first, which costs a fraction of count(distinct).
 create function tallystick.usage_report(
   p_user_id uuid, p_period text, p_week_start integer, p_label text, p_since date, p_until date, p_time_zone text,
-  p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_by text, p_after jsonb, p_limit integer
+  p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_devices text[], p_by text,
+  p_after jsonb, p_limit integer
 )
 returns setof public.usage_row
 language plpgsql
@@ -3094,7 +3107,8 @@ begin
       message = 'a week starts on one of seven days', hint = '1 is Monday, 7 is Sunday.';
   end if;
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, null);
   -- earlier periods are behind this page
@@ -3103,7 +3117,7 @@ begin
     v_filter.called_from, (v_after.period_start - 1)::timestamp at time zone v_filter.time_zone
   );
   v_road := case
-    when not v_filter.is_account_zone then 'events'
+    when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
     when v_grouping.by_session or p_sessions is not null then 'by_session_day'
     when p_period = 'day' and p_by is null
       and p_sources is null and p_projects is null and p_models is null then 'daily'
@@ -3111,9 +3125,10 @@ begin
   end;
   if v_road = 'daily' then
     return query
-    select d.usage_date, null::text, null::text, null::text, null::text, d.daily_session_count, d.daily_event_count,
-      d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens, d.daily_output_tokens,
-      d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens, d.daily_web_search_requests,
+    select d.usage_date, null::text, null::text, null::text, null::text, null::text, d.daily_session_count,
+      d.daily_event_count, d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens,
+      d.daily_output_tokens, d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens,
+      d.daily_web_search_requests,
       tallystick.cost_text(d.daily_cost_usd, d.daily_message_count, d.daily_unpriced_message_count)
     from public.token_usage_daily as d
     where d.user_id = p_user_id and d.usage_date between v_filter.since and v_filter.until
@@ -3129,23 +3144,24 @@ begin
   end;
   return query
   select nullif(t.period_start, '-infinity'), nullif(t.source, ''), nullif(t.session_id, ''), nullif(t.project, ''),
-    nullif(t.model, ''), case when v_grouping.by_session then 1 else n.session_count end,
+    nullif(t.model, ''), nullif(t.device, ''), case when v_grouping.by_session then 1 else n.session_count end,
     t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
     tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   left join (
-    select d.period_start, d.source, d.project, d.model, count(*) as session_count
+    select d.period_start, d.source, d.project, d.model, d.device, count(*) as session_count
     from (
-      select distinct s.period_start, s.source, s.project, s.model, s.own_source, s.own_session_id
+      select distinct s.period_start, s.source, s.project, s.model, s.device, s.own_source, s.own_session_id
       from tallystick.usage_slices(p_user_id, v_session_road, v_filter, v_grouping) as s
     ) as d
-    group by d.period_start, d.source, d.project, d.model
+    group by d.period_start, d.source, d.project, d.model, d.device
   ) as n
     on n.period_start = t.period_start and n.source = t.source and n.project = t.project and n.model = t.model
-  where p_after is null or (t.period_start, t.source, t.session_id, t.project, t.model)
-    > (v_after.period_start, v_after.source, v_after.session_id, v_after.project, v_after.model)
-  order by t.period_start, t.source, t.session_id, t.project, t.model
+      and n.device = t.device
+  where p_after is null or (t.period_start, t.source, t.session_id, t.project, t.model, t.device)
+    > (v_after.period_start, v_after.source, v_after.session_id, v_after.project, v_after.model, v_after.device)
+  order by t.period_start, t.source, t.session_id, t.project, t.model, t.device
   limit p_limit;
 end
 $$;
@@ -3157,8 +3173,8 @@ grant execute on function tallystick.usage_report to authenticated, service_role
 create function public.usage_daily(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -3167,7 +3183,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_daily is
@@ -3178,8 +3194,8 @@ grant execute on function public.usage_daily to authenticated, service_role;
 create function public.usage_weekly(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000, p_week_start integer default 1
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000, p_week_start integer default 1
 )
 returns setof public.usage_row
 language sql
@@ -3188,7 +3204,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
-    p_projects, p_models, p_sessions, p_by, p_after, p_limit
+    p_projects, p_models, p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_weekly is
@@ -3199,8 +3215,8 @@ grant execute on function public.usage_weekly to authenticated, service_role;
 create function public.usage_monthly(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -3209,7 +3225,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_monthly is 'Usage by calendar month, named by its first day.';
@@ -3219,8 +3235,8 @@ grant execute on function public.usage_monthly to authenticated, service_role;
 create function public.usage_models(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -3229,7 +3245,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_models is 'Usage by model.';
@@ -3239,8 +3255,8 @@ grant execute on function public.usage_models to authenticated, service_role;
 create function public.usage_projects(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -3249,7 +3265,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_projects is 'Usage by project.';
@@ -3260,22 +3276,23 @@ grant execute on function public.usage_projects to authenticated, service_role;
 create function public.usage_summary(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null
+  p_sessions text[] default null, p_devices text[] default null
 )
 returns public.usage_row
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select null::date, null::text, null::text, null::text, null::text, coalesce(r.session_count, 0),
-    coalesce(r.event_count, 0), coalesce(r.message_count, 0), coalesce(r.unpriced_message_count, 0),
+  select null::date, null::text, null::text, null::text, null::text, null::text,
+    coalesce(r.session_count, 0), coalesce(r.event_count, 0), coalesce(r.message_count, 0),
+    coalesce(r.unpriced_message_count, 0),
     coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
     coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
     case when r.event_count is null then '0' else r.cost_usd end
   from (select) as one
   left join tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, null, null, 1
+    p_sessions, p_devices, null, null, 1
   ) as r on true
 $$;
 comment on function public.usage_summary is
@@ -3312,6 +3329,7 @@ create type public.usage_session_event_row as (
   source text,
   project text,
   model text,
+  device text,
   is_sidechain boolean,
   input_tokens bigint,
   output_tokens bigint,
@@ -3340,7 +3358,7 @@ comment on type public.usage_event_cost_row is
 -- that overlaps the range may have been silent in it, and only the slices know the labels of what it did.
 create function tallystick.usage_sessions(
   p_user_id uuid, p_since date, p_until date, p_time_zone text, p_sources text[], p_projects text[], p_models text[],
-  p_sessions text[], p_by text, p_after jsonb, p_limit integer
+  p_sessions text[], p_devices text[], p_by text, p_after jsonb, p_limit integer
 )
 returns setof public.usage_session_row
 language plpgsql
@@ -3356,15 +3374,20 @@ declare
   v_grouping tallystick.usage_grouping := tallystick.usage_grouping(null, 1, p_by, 'session');
   v_after tallystick.page_key;
   v_road text;
-  v_is_all boolean := p_since is null and p_until is null and p_projects is null and p_models is null;
+  v_is_all boolean := p_since is null and p_until is null and p_projects is null and p_models is null
+    and p_devices is null;
   v_page record;
 begin
   perform tallystick.check_caller(p_user_id);
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, 'last_activity_at');
-  v_road := case when v_filter.is_account_zone then 'by_session_day' else 'events' end;
+  v_road := case
+    when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
+    else 'by_session_day'
+  end;
   select array_agg(c.session_id) as session_ids, min(c.session_started_at) as started_at,
     max(c.last_activity_at) as last_at into v_page
   from (
@@ -3396,7 +3419,8 @@ begin
   v_filter.until := least(v_filter.until, (v_page.last_at at time zone v_filter.time_zone)::date + 1);
   return query
   select t.source, nullif(t.session_id, ''), z.session_started_at, z.last_activity_at,
-    nullif(case when v_grouping.by_project then t.project else z.project end, ''), nullif(z.device, ''),
+    nullif(case when v_grouping.by_project then t.project else z.project end, ''),
+    nullif(case when v_grouping.by_device then t.device else z.device end, ''),
     nullif(case when v_grouping.by_model then t.model else z.model_used end, ''),
     t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
@@ -3407,11 +3431,13 @@ begin
   where p_after is null
     or (z.last_activity_at, z.source, z.session_id) > (v_after.at, v_after.source, v_after.session_id)
     or (z.last_activity_at, z.source, z.session_id) = (v_after.at, v_after.source, v_after.session_id)
-      and (v_grouping.by_project or v_grouping.by_model) and (t.project, t.model) > (
+      and (v_grouping.by_project or v_grouping.by_model or v_grouping.by_device)
+      and (t.project, t.model, t.device) > (
         case when v_grouping.by_project then v_after.project else '' end,
-        case when v_grouping.by_model then v_after.model else '' end
+        case when v_grouping.by_model then v_after.model else '' end,
+        case when v_grouping.by_device then v_after.device else '' end
       )
-  order by z.last_activity_at, z.source, z.session_id, t.project, t.model
+  order by z.last_activity_at, z.source, z.session_id, t.project, t.model, t.device
   limit p_limit;
 end
 $$;
@@ -3422,8 +3448,8 @@ grant execute on function tallystick.usage_sessions to authenticated, service_ro
 create function public.usage_sessions(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_session_row
 language sql
@@ -3431,12 +3457,12 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_sessions(
-    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
-    p_after, p_limit
+    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions,
+    p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_sessions is
-  'Sessions with usage in the range, the one that was quiet longest first; p_by project or model splits each one.';
+  'Sessions with usage in the range, the one that was quiet longest first; p_by project, model or device splits each.';
 revoke all on function public.usage_sessions from public, anon, authenticated;
 grant execute on function public.usage_sessions to authenticated, service_role;
 
@@ -3476,7 +3502,7 @@ revoke all on function tallystick.session_named from public, anon, authenticated
 
 create function tallystick.usage_session(
   p_user_id uuid, p_session_id text, p_sources text[], p_since date, p_until date, p_time_zone text, p_projects text[],
-  p_models text[], p_after jsonb, p_limit integer
+  p_models text[], p_devices text[], p_after jsonb, p_limit integer
 )
 returns setof public.usage_session_event_row
 language plpgsql
@@ -3496,7 +3522,8 @@ begin
       message = 'no session given', hint = 'Pass the id of a session, or its beginning, as p_session_id.';
   end if;
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, null, null, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, null, p_devices, null,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, 'occurred_at');
   v_filter.sessions := array[tallystick.session_named(p_user_id, p_session_id, v_filter.sources)];
@@ -3507,10 +3534,11 @@ begin
       and (v_filter.sources is null or z.source = any (v_filter.sources))
   );
   return query
-  select e.event_key::text, e.occurred_at, e.source::text, nullif(e.project, ''), nullif(e.model, ''), e.is_sidechain,
-    e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
-    e.cache_read_tokens, e.web_search_requests, e.message_count,
-    case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text, e.cost_basis, e.flags
+  select e.event_key::text, e.occurred_at, e.source::text, nullif(e.project, ''), nullif(e.model, ''),
+    nullif(e.device, ''), e.is_sidechain, e.input_tokens, e.output_tokens, e.thinking_tokens,
+    e.cache_creation_5m_tokens + e.cache_creation_1h_tokens, e.cache_read_tokens, e.web_search_requests,
+    e.message_count, case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text,
+    e.cost_basis, e.flags
   from tallystick.selected_events(p_user_id, v_filter) as e
   where p_after is null or (e.occurred_at, e.event_key) > (v_after.at, v_after.event_key)
   order by e.occurred_at, e.event_key
@@ -3524,8 +3552,8 @@ grant execute on function tallystick.usage_session to authenticated, service_rol
 create function public.usage_session(
   p_user_id uuid default null, p_session_id text default null, p_sources text[] default null,
   p_since date default null, p_until date default null, p_time_zone text default null,
-  p_projects text[] default null, p_models text[] default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_projects text[] default null, p_models text[] default null, p_devices text[] default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_session_event_row
 language sql
@@ -3534,7 +3562,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_session(
     coalesce(p_user_id, auth.uid()), p_session_id, p_sources, p_since, p_until, p_time_zone, p_projects, p_models,
-    p_after, p_limit
+    p_devices, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_session is
@@ -3596,6 +3624,7 @@ create type public.usage_block_row as (
   session_id text,
   project text,
   model text,
+  device text,
   models text[],
   event_count bigint,
   message_count bigint,
@@ -3675,7 +3704,7 @@ as $$
   select row(
     (p_filter).since, (p_filter).until, (p_filter).time_zone, (p_filter).is_account_zone,
     greatest((p_filter).called_from, (p_block).block_start), least((p_filter).called_before, (p_block).block_end),
-    (p_filter).sources, (p_filter).projects, (p_filter).models, (p_filter).sessions
+    (p_filter).sources, (p_filter).projects, (p_filter).models, (p_filter).sessions, (p_filter).devices
   )::tallystick.usage_filter
 $$;
 comment on function tallystick.filter_within is 'The same filter, for the events of one block only.';
@@ -3683,7 +3712,7 @@ revoke all on function tallystick.filter_within from public, anon, authenticated
 
 create function tallystick.usage_blocks(
   p_user_id uuid, p_since date, p_until date, p_time_zone text, p_sources text[], p_projects text[], p_models text[],
-  p_sessions text[], p_by text, p_after jsonb, p_limit integer
+  p_sessions text[], p_devices text[], p_by text, p_after jsonb, p_limit integer
 )
 returns setof public.usage_block_row
 language plpgsql
@@ -3703,7 +3732,8 @@ declare
 begin
   perform tallystick.check_caller(p_user_id);
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, 'block_start');
   v_filter.called_from := greatest(v_filter.called_from, v_after.at);
@@ -3726,17 +3756,18 @@ begin
   )
   select l.block_start, l.block_end, false, l.block_start <= v_now and v_now < l.block_end, l.first_activity_at,
     l.last_activity_at, nullif(l.source, ''), nullif(l.session_id, ''), nullif(l.project, ''), nullif(l.model, ''),
-    array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_message_count, l.input_tokens,
-    l.output_tokens, l.thinking_tokens, l.cache_creation_tokens, l.cache_read_tokens, l.web_search_requests,
-    tallystick.cost_text(l.cost_usd, l.message_count, l.unpriced_message_count)
+    nullif(l.device, ''), array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_message_count,
+    l.input_tokens, l.output_tokens, l.thinking_tokens, l.cache_creation_tokens, l.cache_read_tokens,
+    l.web_search_requests, tallystick.cost_text(l.cost_usd, l.message_count, l.unpriced_message_count)
   from listed as l
-  where p_after is null or (l.block_start, l.source, l.session_id, l.project, l.model)
-    > (v_after.at, v_after.source, v_after.session_id, v_after.project, v_after.model)
+  where p_after is null or (l.block_start, l.source, l.session_id, l.project, l.model, l.device)
+    > (v_after.at, v_after.source, v_after.session_id, v_after.project, v_after.model, v_after.device)
   union all
-  select g.gap_start, g.gap_end, true, false, null, null, null, null, null, null, '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0, null
+  select g.gap_start, g.gap_end, true, false, null, null, null, null, null, null, null, '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    null
   from gap as g
   where p_after is null or g.gap_start > v_after.at
-  order by 1, 7 nulls first, 8 nulls first, 9 nulls first, 10 nulls first
+  order by 1, 7 nulls first, 8 nulls first, 9 nulls first, 10 nulls first, 11 nulls first
   limit p_limit;
 end
 $$;
@@ -3747,8 +3778,8 @@ grant execute on function tallystick.usage_blocks to authenticated, service_role
 create function public.usage_blocks(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_block_row
 language sql
@@ -3756,8 +3787,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_blocks(
-    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
-    p_after, p_limit
+    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions,
+    p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_blocks is

@@ -5,6 +5,9 @@
 --   usage_totals     ... grouped: the one list of sums
 --   usage_report, usage_sessions, usage_blocks: the rows to show, as pages
 --
+-- No rollup knows the device, which would make each of them longer and every ingest dearer for a question that is asked
+-- seldom: a report by device, or of one, reads the events of its range by events_by_time, as one in another zone does.
+--
 -- Helpers in `language sql` without settings are there to be inlined: a slice never passes through a tuple store. They
 -- run inside the bodies alone, which pin the search path and ask check_caller() first, and which plan each call for its
 -- own arguments: the tables that a question leaves out, and the labels that it does not group by, then cost nothing.
@@ -19,7 +22,8 @@ create type tallystick.usage_filter as (
   sources text[],
   projects text[],
   models text[],
-  sessions text[]
+  sessions text[],
+  devices text[]
 );
 comment on type tallystick.usage_filter is
   'Which usage: dates in the zone, with times that surely enclose them, and labels ('''' is unknown, null is all).';
@@ -31,6 +35,7 @@ create type tallystick.usage_grouping as (
   by_session boolean,
   by_project boolean,
   by_model boolean,
+  by_device boolean,
   lists_models boolean
 );
 comment on type tallystick.usage_grouping is 'What a report groups by; period is day, week, month or null.';
@@ -41,6 +46,7 @@ create type tallystick.usage_slice as (
   session_id text collate "C",
   project text collate "C",
   model text collate "C",
+  device text collate "C",
   own_source text collate "C",
   own_session_id text collate "C",
   own_model text collate "C",
@@ -66,6 +72,7 @@ create type tallystick.page_key as (
   session_id text collate "C",
   project text collate "C",
   model text collate "C",
+  device text collate "C",
   event_key text collate "C"
 );
 comment on type tallystick.page_key is 'The place of a row in its report, '''' for a label that is null.';
@@ -74,7 +81,7 @@ comment on type tallystick.page_key is 'The place of a row in its report, '''' f
 -- twice, so its events need not lie between two midnights. The times choose the index range, and the date decides.
 create function tallystick.checked_filter(
   p_user_id uuid, p_since date, p_until date, p_time_zone text, p_sources text[], p_projects text[], p_models text[],
-  p_sessions text[], p_by text, p_limit integer
+  p_sessions text[], p_devices text[], p_by text, p_limit integer
 )
 returns tallystick.usage_filter
 language plpgsql
@@ -89,9 +96,9 @@ begin
     raise exception using errcode = 'PT400', constraint = 'since_is_not_after_until',
       message = 'the range ends before it begins', hint = 'Both dates count; swap p_since and p_until.';
   end if;
-  if p_by not in ('model', 'project', 'source', 'session') then
+  if p_by not in ('model', 'project', 'source', 'session', 'device') then
     raise exception using errcode = 'PT400', constraint = 'by_is_known',
-      message = pg_catalog.format('no breakdown by %L', p_by), hint = 'Use model, project, source or session.';
+      message = pg_catalog.format('no breakdown by %L', p_by), hint = 'Use model, project, source, session or device.';
   end if;
   if p_limit is null or p_limit not between 1 and 10000 then
     raise exception using errcode = 'PT400', constraint = 'limit_is_1_to_10000',
@@ -110,6 +117,7 @@ begin
   v_filter.projects := array_replace(p_projects, null, '');
   v_filter.models := array_replace(p_models, null, '');
   v_filter.sessions := array_replace(p_sessions, null, '');
+  v_filter.devices := array_replace(p_devices, null, '');
   return v_filter;
 end
 $$;
@@ -135,7 +143,7 @@ begin
     coalesce(nullif(p_after ->> 'period_start', '')::date, '-infinity'),
     (p_after ->> p_time_member)::timestamptz, coalesce(p_after ->> 'source', ''),
     coalesce(p_after ->> 'session_id', ''), coalesce(p_after ->> 'project', ''), coalesce(p_after ->> 'model', ''),
-    coalesce(p_after ->> 'event_key', '')
+    coalesce(p_after ->> 'device', ''), coalesce(p_after ->> 'event_key', '')
   )::tallystick.page_key;
 exception when data_exception then
   raise exception using errcode = 'PT400', constraint = 'after_is_a_row',
@@ -153,7 +161,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),
-    coalesce('project' in (p_label, p_by), false), coalesce('model' in (p_label, p_by), false), false
+    coalesce('project' in (p_label, p_by), false), coalesce('model' in (p_label, p_by), false),
+    coalesce('device' in (p_label, p_by), false), false
   )::tallystick.usage_grouping
 $$;
 comment on function tallystick.usage_grouping is
@@ -178,6 +187,7 @@ as $$
     and ((p_filter).projects is null or e.project = any ((p_filter).projects))
     and ((p_filter).models is null or e.model = any ((p_filter).models))
     and ((p_filter).sessions is null or e.session_id = any ((p_filter).sessions))
+    and ((p_filter).devices is null or e.device = any ((p_filter).devices))
 $$;
 comment on function tallystick.selected_events is 'The events that a filter lets through.';
 revoke all on function tallystick.selected_events from public, anon, authenticated;
@@ -201,13 +211,14 @@ as $$
     case when (p_grouping).by_session then s.session_id else '' end,
     case when (p_grouping).by_project then s.project else '' end,
     case when (p_grouping).by_model then s.model else '' end,
+    case when (p_grouping).by_device then s.device else '' end,
     s.source, s.session_id, s.model, s.event_count, s.message_count, s.unpriced_message_count, s.input_tokens,
     s.output_tokens, s.thinking_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.web_search_requests,
     s.cost_usd, null::text[]
   from (
-    select d.usage_date, d.source, ''::text as session_id, d.project, d.model, d.event_count, d.message_count,
-      d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
-      d.cache_read_tokens, d.web_search_requests, d.cost_usd
+    select d.usage_date, d.source, ''::text as session_id, d.project, d.model, ''::text as device, d.event_count,
+      d.message_count, d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
+      d.cache_creation_tokens, d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
     where p_road = 'by_day' and d.user_id = p_user_id
       and d.usage_date between (p_filter).since and (p_filter).until
@@ -215,7 +226,7 @@ as $$
       and ((p_filter).projects is null or d.project = any ((p_filter).projects))
       and ((p_filter).models is null or d.model = any ((p_filter).models))
     union all
-    select d.usage_date, d.source, d.session_id, d.project, d.model, d.event_count, d.message_count,
+    select d.usage_date, d.source, d.session_id, d.project, d.model, ''::text, d.event_count, d.message_count,
       d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
@@ -227,7 +238,7 @@ as $$
       and ((p_filter).sessions is null or d.session_id = any ((p_filter).sessions))
     union all
     select (e.occurred_at at time zone (p_filter).time_zone)::date, e.source, e.session_id, e.project, e.model,
-      1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
+      e.device, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
     from tallystick.selected_events(p_user_id, p_filter) as e
@@ -245,14 +256,14 @@ returns setof tallystick.usage_slice
 language sql
 stable
 as $$
-  select s.period_start, s.source, s.session_id, s.project, s.model, null::text, null::text, null::text,
+  select s.period_start, s.source, s.session_id, s.project, s.model, s.device, null::text, null::text, null::text,
     sum(s.event_count)::bigint, sum(s.message_count)::bigint, sum(s.unpriced_message_count)::bigint,
     sum(s.input_tokens)::bigint, sum(s.output_tokens)::bigint, sum(s.thinking_tokens)::bigint,
     sum(s.cache_creation_tokens)::bigint, sum(s.cache_read_tokens)::bigint, sum(s.web_search_requests)::bigint,
     sum(s.cost_usd),
     case when (p_grouping).lists_models then array_agg(distinct s.own_model) end
   from tallystick.usage_slices(p_user_id, p_road, p_filter, p_grouping) as s
-  group by s.period_start, s.source, s.session_id, s.project, s.model
+  group by s.period_start, s.source, s.session_id, s.project, s.model, s.device
 $$;
 comment on function tallystick.usage_totals is 'The sums of a report, by its labels.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;

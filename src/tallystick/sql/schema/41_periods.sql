@@ -7,6 +7,7 @@ create type public.usage_row as (
   session_id text,
   project text,
   model text,
+  device text,
   session_count bigint,
   event_count bigint,
   message_count bigint,
@@ -30,7 +31,8 @@ comment on type public.usage_row is
 -- and made distinct first, which costs a fraction of count(distinct).
 create function tallystick.usage_report(
   p_user_id uuid, p_period text, p_week_start integer, p_label text, p_since date, p_until date, p_time_zone text,
-  p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_by text, p_after jsonb, p_limit integer
+  p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_devices text[], p_by text,
+  p_after jsonb, p_limit integer
 )
 returns setof public.usage_row
 language plpgsql
@@ -54,7 +56,8 @@ begin
       message = 'a week starts on one of seven days', hint = '1 is Monday, 7 is Sunday.';
   end if;
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, null);
   -- earlier periods are behind this page
@@ -63,7 +66,7 @@ begin
     v_filter.called_from, (v_after.period_start - 1)::timestamp at time zone v_filter.time_zone
   );
   v_road := case
-    when not v_filter.is_account_zone then 'events'
+    when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
     when v_grouping.by_session or p_sessions is not null then 'by_session_day'
     when p_period = 'day' and p_by is null
       and p_sources is null and p_projects is null and p_models is null then 'daily'
@@ -71,9 +74,10 @@ begin
   end;
   if v_road = 'daily' then
     return query
-    select d.usage_date, null::text, null::text, null::text, null::text, d.daily_session_count, d.daily_event_count,
-      d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens, d.daily_output_tokens,
-      d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens, d.daily_web_search_requests,
+    select d.usage_date, null::text, null::text, null::text, null::text, null::text, d.daily_session_count,
+      d.daily_event_count, d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens,
+      d.daily_output_tokens, d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens,
+      d.daily_web_search_requests,
       tallystick.cost_text(d.daily_cost_usd, d.daily_message_count, d.daily_unpriced_message_count)
     from public.token_usage_daily as d
     where d.user_id = p_user_id and d.usage_date between v_filter.since and v_filter.until
@@ -89,23 +93,24 @@ begin
   end;
   return query
   select nullif(t.period_start, '-infinity'), nullif(t.source, ''), nullif(t.session_id, ''), nullif(t.project, ''),
-    nullif(t.model, ''), case when v_grouping.by_session then 1 else n.session_count end,
+    nullif(t.model, ''), nullif(t.device, ''), case when v_grouping.by_session then 1 else n.session_count end,
     t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
     tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   left join (
-    select d.period_start, d.source, d.project, d.model, count(*) as session_count
+    select d.period_start, d.source, d.project, d.model, d.device, count(*) as session_count
     from (
-      select distinct s.period_start, s.source, s.project, s.model, s.own_source, s.own_session_id
+      select distinct s.period_start, s.source, s.project, s.model, s.device, s.own_source, s.own_session_id
       from tallystick.usage_slices(p_user_id, v_session_road, v_filter, v_grouping) as s
     ) as d
-    group by d.period_start, d.source, d.project, d.model
+    group by d.period_start, d.source, d.project, d.model, d.device
   ) as n
     on n.period_start = t.period_start and n.source = t.source and n.project = t.project and n.model = t.model
-  where p_after is null or (t.period_start, t.source, t.session_id, t.project, t.model)
-    > (v_after.period_start, v_after.source, v_after.session_id, v_after.project, v_after.model)
-  order by t.period_start, t.source, t.session_id, t.project, t.model
+      and n.device = t.device
+  where p_after is null or (t.period_start, t.source, t.session_id, t.project, t.model, t.device)
+    > (v_after.period_start, v_after.source, v_after.session_id, v_after.project, v_after.model, v_after.device)
+  order by t.period_start, t.source, t.session_id, t.project, t.model, t.device
   limit p_limit;
 end
 $$;
@@ -117,8 +122,8 @@ grant execute on function tallystick.usage_report to authenticated, service_role
 create function public.usage_daily(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -127,7 +132,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'day', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_daily is
@@ -138,8 +143,8 @@ grant execute on function public.usage_daily to authenticated, service_role;
 create function public.usage_weekly(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000, p_week_start integer default 1
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000, p_week_start integer default 1
 )
 returns setof public.usage_row
 language sql
@@ -148,7 +153,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'week', p_week_start, null, p_since, p_until, p_time_zone, p_sources,
-    p_projects, p_models, p_sessions, p_by, p_after, p_limit
+    p_projects, p_models, p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_weekly is
@@ -159,8 +164,8 @@ grant execute on function public.usage_weekly to authenticated, service_role;
 create function public.usage_monthly(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -169,7 +174,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), 'month', 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_monthly is 'Usage by calendar month, named by its first day.';
@@ -179,8 +184,8 @@ grant execute on function public.usage_monthly to authenticated, service_role;
 create function public.usage_models(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -189,7 +194,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'model', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_models is 'Usage by model.';
@@ -199,8 +204,8 @@ grant execute on function public.usage_models to authenticated, service_role;
 create function public.usage_projects(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_row
 language sql
@@ -209,7 +214,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, 'project', p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, p_by, p_after, p_limit
+    p_sessions, p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_projects is 'Usage by project.';
@@ -220,22 +225,23 @@ grant execute on function public.usage_projects to authenticated, service_role;
 create function public.usage_summary(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null
+  p_sessions text[] default null, p_devices text[] default null
 )
 returns public.usage_row
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select null::date, null::text, null::text, null::text, null::text, coalesce(r.session_count, 0),
-    coalesce(r.event_count, 0), coalesce(r.message_count, 0), coalesce(r.unpriced_message_count, 0),
+  select null::date, null::text, null::text, null::text, null::text, null::text,
+    coalesce(r.session_count, 0), coalesce(r.event_count, 0), coalesce(r.message_count, 0),
+    coalesce(r.unpriced_message_count, 0),
     coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
     coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
     case when r.event_count is null then '0' else r.cost_usd end
   from (select) as one
   left join tallystick.usage_report(
     coalesce(p_user_id, auth.uid()), null, 1, null, p_since, p_until, p_time_zone, p_sources, p_projects, p_models,
-    p_sessions, null, null, 1
+    p_sessions, p_devices, null, null, 1
   ) as r on true
 $$;
 comment on function public.usage_summary is

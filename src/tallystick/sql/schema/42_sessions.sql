@@ -28,6 +28,7 @@ create type public.usage_session_event_row as (
   source text,
   project text,
   model text,
+  device text,
   is_sidechain boolean,
   input_tokens bigint,
   output_tokens bigint,
@@ -56,7 +57,7 @@ comment on type public.usage_event_cost_row is
 -- that overlaps the range may have been silent in it, and only the slices know the labels of what it did.
 create function tallystick.usage_sessions(
   p_user_id uuid, p_since date, p_until date, p_time_zone text, p_sources text[], p_projects text[], p_models text[],
-  p_sessions text[], p_by text, p_after jsonb, p_limit integer
+  p_sessions text[], p_devices text[], p_by text, p_after jsonb, p_limit integer
 )
 returns setof public.usage_session_row
 language plpgsql
@@ -72,15 +73,20 @@ declare
   v_grouping tallystick.usage_grouping := tallystick.usage_grouping(null, 1, p_by, 'session');
   v_after tallystick.page_key;
   v_road text;
-  v_is_all boolean := p_since is null and p_until is null and p_projects is null and p_models is null;
+  v_is_all boolean := p_since is null and p_until is null and p_projects is null and p_models is null
+    and p_devices is null;
   v_page record;
 begin
   perform tallystick.check_caller(p_user_id);
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, 'last_activity_at');
-  v_road := case when v_filter.is_account_zone then 'by_session_day' else 'events' end;
+  v_road := case
+    when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
+    else 'by_session_day'
+  end;
   select array_agg(c.session_id) as session_ids, min(c.session_started_at) as started_at,
     max(c.last_activity_at) as last_at into v_page
   from (
@@ -112,7 +118,8 @@ begin
   v_filter.until := least(v_filter.until, (v_page.last_at at time zone v_filter.time_zone)::date + 1);
   return query
   select t.source, nullif(t.session_id, ''), z.session_started_at, z.last_activity_at,
-    nullif(case when v_grouping.by_project then t.project else z.project end, ''), nullif(z.device, ''),
+    nullif(case when v_grouping.by_project then t.project else z.project end, ''),
+    nullif(case when v_grouping.by_device then t.device else z.device end, ''),
     nullif(case when v_grouping.by_model then t.model else z.model_used end, ''),
     t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
@@ -123,11 +130,13 @@ begin
   where p_after is null
     or (z.last_activity_at, z.source, z.session_id) > (v_after.at, v_after.source, v_after.session_id)
     or (z.last_activity_at, z.source, z.session_id) = (v_after.at, v_after.source, v_after.session_id)
-      and (v_grouping.by_project or v_grouping.by_model) and (t.project, t.model) > (
+      and (v_grouping.by_project or v_grouping.by_model or v_grouping.by_device)
+      and (t.project, t.model, t.device) > (
         case when v_grouping.by_project then v_after.project else '' end,
-        case when v_grouping.by_model then v_after.model else '' end
+        case when v_grouping.by_model then v_after.model else '' end,
+        case when v_grouping.by_device then v_after.device else '' end
       )
-  order by z.last_activity_at, z.source, z.session_id, t.project, t.model
+  order by z.last_activity_at, z.source, z.session_id, t.project, t.model, t.device
   limit p_limit;
 end
 $$;
@@ -138,8 +147,8 @@ grant execute on function tallystick.usage_sessions to authenticated, service_ro
 create function public.usage_sessions(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_session_row
 language sql
@@ -147,12 +156,12 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_sessions(
-    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
-    p_after, p_limit
+    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions,
+    p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_sessions is
-  'Sessions with usage in the range, the one that was quiet longest first; p_by project or model splits each one.';
+  'Sessions with usage in the range, the one that was quiet longest first; p_by project, model or device splits each.';
 revoke all on function public.usage_sessions from public, anon, authenticated;
 grant execute on function public.usage_sessions to authenticated, service_role;
 
@@ -192,7 +201,7 @@ revoke all on function tallystick.session_named from public, anon, authenticated
 
 create function tallystick.usage_session(
   p_user_id uuid, p_session_id text, p_sources text[], p_since date, p_until date, p_time_zone text, p_projects text[],
-  p_models text[], p_after jsonb, p_limit integer
+  p_models text[], p_devices text[], p_after jsonb, p_limit integer
 )
 returns setof public.usage_session_event_row
 language plpgsql
@@ -212,7 +221,8 @@ begin
       message = 'no session given', hint = 'Pass the id of a session, or its beginning, as p_session_id.';
   end if;
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, null, null, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, null, p_devices, null,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, 'occurred_at');
   v_filter.sessions := array[tallystick.session_named(p_user_id, p_session_id, v_filter.sources)];
@@ -223,10 +233,11 @@ begin
       and (v_filter.sources is null or z.source = any (v_filter.sources))
   );
   return query
-  select e.event_key::text, e.occurred_at, e.source::text, nullif(e.project, ''), nullif(e.model, ''), e.is_sidechain,
-    e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
-    e.cache_read_tokens, e.web_search_requests, e.message_count,
-    case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text, e.cost_basis, e.flags
+  select e.event_key::text, e.occurred_at, e.source::text, nullif(e.project, ''), nullif(e.model, ''),
+    nullif(e.device, ''), e.is_sidechain, e.input_tokens, e.output_tokens, e.thinking_tokens,
+    e.cache_creation_5m_tokens + e.cache_creation_1h_tokens, e.cache_read_tokens, e.web_search_requests,
+    e.message_count, case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text,
+    e.cost_basis, e.flags
   from tallystick.selected_events(p_user_id, v_filter) as e
   where p_after is null or (e.occurred_at, e.event_key) > (v_after.at, v_after.event_key)
   order by e.occurred_at, e.event_key
@@ -240,8 +251,8 @@ grant execute on function tallystick.usage_session to authenticated, service_rol
 create function public.usage_session(
   p_user_id uuid default null, p_session_id text default null, p_sources text[] default null,
   p_since date default null, p_until date default null, p_time_zone text default null,
-  p_projects text[] default null, p_models text[] default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_projects text[] default null, p_models text[] default null, p_devices text[] default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_session_event_row
 language sql
@@ -250,7 +261,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_session(
     coalesce(p_user_id, auth.uid()), p_session_id, p_sources, p_since, p_until, p_time_zone, p_projects, p_models,
-    p_after, p_limit
+    p_devices, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_session is

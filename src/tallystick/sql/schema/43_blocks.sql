@@ -16,6 +16,7 @@ create type public.usage_block_row as (
   session_id text,
   project text,
   model text,
+  device text,
   models text[],
   event_count bigint,
   message_count bigint,
@@ -95,7 +96,7 @@ as $$
   select row(
     (p_filter).since, (p_filter).until, (p_filter).time_zone, (p_filter).is_account_zone,
     greatest((p_filter).called_from, (p_block).block_start), least((p_filter).called_before, (p_block).block_end),
-    (p_filter).sources, (p_filter).projects, (p_filter).models, (p_filter).sessions
+    (p_filter).sources, (p_filter).projects, (p_filter).models, (p_filter).sessions, (p_filter).devices
   )::tallystick.usage_filter
 $$;
 comment on function tallystick.filter_within is 'The same filter, for the events of one block only.';
@@ -103,7 +104,7 @@ revoke all on function tallystick.filter_within from public, anon, authenticated
 
 create function tallystick.usage_blocks(
   p_user_id uuid, p_since date, p_until date, p_time_zone text, p_sources text[], p_projects text[], p_models text[],
-  p_sessions text[], p_by text, p_after jsonb, p_limit integer
+  p_sessions text[], p_devices text[], p_by text, p_after jsonb, p_limit integer
 )
 returns setof public.usage_block_row
 language plpgsql
@@ -123,7 +124,8 @@ declare
 begin
   perform tallystick.check_caller(p_user_id);
   v_filter := tallystick.checked_filter(
-    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by, p_limit
+    p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
+    p_limit
   );
   v_after := tallystick.page_key(p_after, 'block_start');
   v_filter.called_from := greatest(v_filter.called_from, v_after.at);
@@ -146,17 +148,18 @@ begin
   )
   select l.block_start, l.block_end, false, l.block_start <= v_now and v_now < l.block_end, l.first_activity_at,
     l.last_activity_at, nullif(l.source, ''), nullif(l.session_id, ''), nullif(l.project, ''), nullif(l.model, ''),
-    array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_message_count, l.input_tokens,
-    l.output_tokens, l.thinking_tokens, l.cache_creation_tokens, l.cache_read_tokens, l.web_search_requests,
-    tallystick.cost_text(l.cost_usd, l.message_count, l.unpriced_message_count)
+    nullif(l.device, ''), array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_message_count,
+    l.input_tokens, l.output_tokens, l.thinking_tokens, l.cache_creation_tokens, l.cache_read_tokens,
+    l.web_search_requests, tallystick.cost_text(l.cost_usd, l.message_count, l.unpriced_message_count)
   from listed as l
-  where p_after is null or (l.block_start, l.source, l.session_id, l.project, l.model)
-    > (v_after.at, v_after.source, v_after.session_id, v_after.project, v_after.model)
+  where p_after is null or (l.block_start, l.source, l.session_id, l.project, l.model, l.device)
+    > (v_after.at, v_after.source, v_after.session_id, v_after.project, v_after.model, v_after.device)
   union all
-  select g.gap_start, g.gap_end, true, false, null, null, null, null, null, null, '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0, null
+  select g.gap_start, g.gap_end, true, false, null, null, null, null, null, null, null, '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    null
   from gap as g
   where p_after is null or g.gap_start > v_after.at
-  order by 1, 7 nulls first, 8 nulls first, 9 nulls first, 10 nulls first
+  order by 1, 7 nulls first, 8 nulls first, 9 nulls first, 10 nulls first, 11 nulls first
   limit p_limit;
 end
 $$;
@@ -167,8 +170,8 @@ grant execute on function tallystick.usage_blocks to authenticated, service_role
 create function public.usage_blocks(
   p_user_id uuid default null, p_since date default null, p_until date default null, p_time_zone text default null,
   p_sources text[] default null, p_projects text[] default null, p_models text[] default null,
-  p_sessions text[] default null, p_by text default null, p_after jsonb default null,
-  p_limit integer default 1000
+  p_sessions text[] default null, p_devices text[] default null, p_by text default null,
+  p_after jsonb default null, p_limit integer default 1000
 )
 returns setof public.usage_block_row
 language sql
@@ -176,8 +179,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_blocks(
-    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_by,
-    p_after, p_limit
+    coalesce(p_user_id, auth.uid()), p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions,
+    p_devices, p_by, p_after, p_limit
   ) as r
 $$;
 comment on function public.usage_blocks is
