@@ -24,5 +24,15 @@ def without_passwords(text: str) -> str:
     return _without_rest(_USER_IN_TEXT.sub(r"\1:***@", text))
 
 
+def one_line(message: str, hint: str = "") -> str:
+    """What is wrong and what to do, as one line without line breaks and passwords."""
+    said = " ".join(message.split()).rstrip(".")
+    told = " ".join(hint.split())
+    told = told[:1].upper() + told[1:]
+    if not told:
+        return without_passwords(said)
+    return without_passwords(f"{said} {told}" if said.endswith(("?", "!")) else f"{said}. {told}")
+
+
 def _without_rest(text: str) -> str:
     return _SETTING.sub(r"\1***", _PORT.sub(r"\1:***", text))

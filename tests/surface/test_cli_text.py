@@ -30,10 +30,11 @@ from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look, rend
 from tallystick.cli.report_notes import title_over
 from tallystick.cli.report_tables import duration
 from tallystick.cli.sample import write_sample
-from tallystick.cli.terminal import COLOUR, PLAIN, Terminal, one_line
+from tallystick.cli.terminal import COLOUR, PLAIN, Terminal
 from tallystick.errors import InvalidRequest, NotFound
 from tallystick.model import UsageFilter, UsageRow
 from tallystick.ranges import Last, since_of
+from tallystick.redaction import one_line
 from tallystick.reports import exact
 from tallystick.totals import add_exactly, add_up
 

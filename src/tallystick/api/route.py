@@ -27,10 +27,10 @@ from tallystick.api.arguments import Arguments
 from tallystick.api.problems import problem, problem_of
 from tallystick.api.service import Service
 from tallystick.errors import TallystickError
+from tallystick.questions import told_faults
 from tallystick.redaction import without_passwords
 
 REQUEST_TIMEOUT_S = 60.0
-MAX_ERRORS_TOLD = 5
 SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -132,7 +132,7 @@ async def _answered(answer: Handler, request: Request, request_id: str) -> Respo
     except RequestValidationError as error:
         return problem(
             400,
-            _told(error),
+            told_faults((one["loc"][1:] or one["loc"], one["msg"]) for one in error.errors()),
             hint="docs/api.md has every parameter.",
             constraint="request_is_valid",
             request_id=request_id,
@@ -146,11 +146,3 @@ async def _answered(answer: Handler, request: Request, request_id: str) -> Respo
         # hold, and one of them is the key
         log.error("failed", request_id=request_id, trace=without_passwords(format_exc()))
         return problem(500, "a defect of the server", hint="Its log has more.", request_id=request_id)
-
-
-def _told(error: RequestValidationError) -> str:
-    """What is wrong, without the value: it may be a secret in the wrong place."""
-    places = [
-        f"{'.'.join(str(part) for part in one['loc'][1:]) or one['loc'][0]}: {one['msg']}" for one in error.errors()
-    ]
-    return "; ".join(places[:MAX_ERRORS_TOLD])

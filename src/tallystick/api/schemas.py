@@ -1,125 +1,37 @@
-"""How the answers and bodies look, for the OpenAPI description: the row classes of tallystick.model as objects.
-
-Nothing is validated with these on the way out: an answer is made from the rows themselves, and its members are theirs.
-"""
+"""How the bodies and receipts of the HTTP API look, for its OpenAPI description."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from decimal import Decimal
-from types import UnionType
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
-from tallystick.api.members import MEMBERS, Member, member_of
 from tallystick.model import (
-    BlockRow,
     DoubleSessionRow,
     EventCostRow,
     ForgetReceipt,
-    LedgerCheck,
     LedgerState,
     LimitReceipt,
     PriceReceipt,
     Receipt,
-    RejectedRecord,
     RejectRow,
     RerateReceipt,
-    SessionEventRow,
-    SessionRow,
     SnapshotReceipt,
-    SnapshotReject,
-    UsageLimitRow,
-    UsageRow,
 )
-from tallystick.reports import Unpriced
-from tallystick.totals import Totals
+from tallystick.objects import Exact, model_of, object_of
 
-Exact = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="Every digit.", examples=["0.0123456"])]
-
-
-def _list_of(row: Any) -> Any:
-    return list[row]
-
-
-def object_of(row_class: type[NamedTuple], name: str) -> type[BaseModel]:
-    """A row class as an object with the same members."""
-    kinds = get_type_hints(row_class)
-    members: dict[str, Any] = {
-        field: (_in_json(kind), _described(member_of(row_class.__name__, field))) for field, kind in kinds.items()
-    }
-    summary = (row_class.__doc__ or "").partition("\n")[0]
-    return create_model(name, __doc__=summary, **members)
-
-
-def _described(member: Member) -> Any:
-    return Field(..., description=member.description, examples=None if member.example is None else [member.example])
-
-
-def _in_json(kind: Any) -> Any:
-    if kind == list[SnapshotReject]:
-        return _list_of(object_of(SnapshotReject, "SnapshotReject"))
-    if kind == tuple[RejectedRecord, ...]:
-        return _list_of(object_of(RejectedRecord, "RejectedRecord"))
-    if isinstance(kind, UnionType):
-        return Exact | None if Decimal in get_args(kind) else kind
-    return Exact if kind is Decimal else kind
-
-
-UsageRowObject = object_of(UsageRow, "UsageRow")
-SessionRowObject = object_of(SessionRow, "SessionRow")
-SessionEventObject = object_of(SessionEventRow, "SessionEvent")
-BlockRowObject = object_of(BlockRow, "BlockRow")
-TotalsObject = object_of(Totals, "Totals")
 DoubleSessionObject = object_of(DoubleSessionRow, "DoubleSession")
-UnpricedObject = object_of(Unpriced, "UnpricedModel")
 ReceiptObject = object_of(Receipt, "Receipt")
 SnapshotReceiptObject = object_of(SnapshotReceipt, "SnapshotReceipt")
 PriceReceiptObject = object_of(PriceReceipt, "PriceReceipt")
 RerateReceiptObject = object_of(RerateReceipt, "RerateReceipt")
 ForgetReceiptObject = object_of(ForgetReceipt, "ForgetReceipt")
 LedgerStateObject = object_of(LedgerState, "LedgerState")
-LedgerCheckObject = object_of(LedgerCheck, "LedgerCheck")
 RejectObject = object_of(RejectRow, "Reject")
 EventCostObject = object_of(EventCostRow, "EventCost")
-UsageLimitObject = object_of(UsageLimitRow, "UsageLimit")
 LimitReceiptObject = object_of(LimitReceipt, "LimitReceipt")
-
-
-class DateRange(BaseModel):
-    """The days that were asked for, inclusive; null is no bound."""
-
-    since: date | None = _described(MEMBERS["since"])
-    until: date | None = _described(MEMBERS["until"])
-
-
-def report_of(name: str, list_name: str, row: type[BaseModel]) -> type[BaseModel]:
-    """The answer of a report: its rows under its own name, and beside them what they add up to."""
-    kinds = {
-        list_name: _list_of(row),
-        "totals": TotalsObject,
-        "unpriced_models": _list_of(UnpricedObject),
-        "range": DateRange,
-        "time_zone": str | None,
-        "by": str | None,
-        "next": dict[str, str] | None,
-    }
-    return _model_of(name, kinds)
-
-
-def list_of(name: str, list_name: str, row: type[BaseModel]) -> type[BaseModel]:
-    """An answer that is a list under a name."""
-    return _model_of(name, {list_name: _list_of(row)})
-
-
-def _model_of(name: str, kinds: dict[str, Any]) -> type[BaseModel]:
-    members: dict[str, Any] = {member: (kind, _described(member_of(name, member))) for member, kind in kinds.items()}
-    return create_model(name, **members)
-
-
-DigestObject = _model_of("Digest", {"digest": str})
-NothingObject = _model_of("Nothing", {})
+DigestObject = model_of("Digest", {"digest": str})
+NothingObject = model_of("Nothing", {})
 
 
 class Problem(BaseModel):

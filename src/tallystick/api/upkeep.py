@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from fastapi import Query, Response
 
+from tallystick.answers import answer_verification
 from tallystick.api.body import Body
 from tallystick.api.caller import Asking
 from tallystick.api.queries import Query as UserQuery
@@ -18,14 +19,13 @@ from tallystick.api.schemas import (
     DoubleSessionObject,
     EventCostObject,
     ForgetReceiptObject,
-    LedgerCheckObject,
     LedgerStateObject,
     NothingObject,
     RejectObject,
     RerateReceiptObject,
-    list_of,
 )
 from tallystick.api.writes import body_of, read_members
+from tallystick.objects import LedgerCheckObject, list_of
 from tallystick.reports import plain_row
 
 Whose = Annotated[UserQuery, Query()]
@@ -100,7 +100,7 @@ def set_time_zone(caller: Asking, whose: Whose, body: Body) -> Response:
 def verify(caller: Asking, whose: Whose) -> Response:
     """Every rule of the books with the number of rows that break it: 0 where all is well."""
     with caller.ledger("read", user_id=whose.user) as ledger:
-        return json_answer({"checks": [plain_row(check) for check in ledger.verify_token_usage()]})
+        return json_answer(answer_verification(ledger))
 
 
 @router.get("/digest", tags=["upkeep"], response_model=DigestObject)

@@ -7,12 +7,13 @@ from pathlib import Path
 from tallystick.cli.books import Books
 from tallystick.cli.cells import plural
 from tallystick.cli.options import CommonOptions
-from tallystick.cli.terminal import one_line, say
+from tallystick.cli.terminal import say
 from tallystick.collector.run import import_new
 from tallystick.collector.summary import ImportSummary
 from tallystick.config import Settings
 from tallystick.errors import TallystickError
 from tallystick.model import PriceReceipt
+from tallystick.redaction import one_line
 
 
 def take_in_what_is_new(books: Books, common: CommonOptions) -> Books:

@@ -19,9 +19,9 @@ import click
 from tallystick import __version__
 from tallystick.cli.main import EXIT_INTERRUPTED
 from tallystick.cli.options import CommonOptions, common_options
-from tallystick.cli.terminal import NoReader, one_line, say
+from tallystick.cli.terminal import NoReader, say
 from tallystick.errors import TallystickError
-from tallystick.redaction import without_passwords
+from tallystick.redaction import one_line, without_passwords
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TextIO
 
-from tallystick.redaction import without_passwords
-
 DEFAULT_WIDTH = 80
 LEAST_WIDTH = 40
 
@@ -87,13 +85,3 @@ def say(line: str) -> None:
     """Print one line beside the report, on standard error."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-def one_line(message: str, hint: str = "") -> str:
-    """What is wrong and what to do, as one line without line breaks and passwords."""
-    said = " ".join(message.split()).rstrip(".")
-    told = " ".join(hint.split())
-    told = told[:1].upper() + told[1:]
-    if not told:
-        return without_passwords(said)
-    return without_passwords(f"{said} {told}" if said.endswith(("?", "!")) else f"{said}. {told}")
