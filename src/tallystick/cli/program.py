@@ -67,6 +67,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "up": Entry("serve", "up", "Start the database, follow all transcripts, and serve the HTTP API."),
         "serve": Entry("serve", "serve", "Serve the HTTP API on the ledger."),
         "keys": Entry("keys_commands", "keys", "The keys of the HTTP API: create, list, revoke."),
+        "mcp": Entry("mcp", "mcp", "Serve the reports to AI agents: an MCP server on standard input and output."),
     },
     "Setup": {
         "db": Entry("database_commands", "database", "The database: start, stop, back up, restore, ..."),
