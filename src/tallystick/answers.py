@@ -77,6 +77,11 @@ def answer_summary(ledger: Ledger, query: FilterQuery) -> Document:
     return plain_row(ledger.usage_summary(usage_of(ledger, query)))
 
 
+def answer_limits(ledger: Ledger) -> Document:
+    """What providers said last of the limits of their plans, as far as the windows still run; raises LedgerError."""
+    return {"limits": [plain_row(row) for row in ledger.usage_limits()]}
+
+
 def answer_verification(ledger: Ledger) -> Document:
     """Every rule of the books with the number of rows that break it; raises LedgerError."""
     return {"checks": [plain_row(check) for check in ledger.verify_token_usage()]}

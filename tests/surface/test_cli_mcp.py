@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -112,7 +113,9 @@ def client(books: Tally) -> Iterator[Client]:
 
 def test_every_tool_says_that_it_only_reads_what_it_takes_and_what_its_figures_are(client: Client) -> None:
     tools = client.tools()
-    assert tools.keys() == {tool for tool, _, _ in SAME_QUESTIONS} | {"usage_summary", "verify_token_usage"}
+    assert tools.keys() == {tool for tool, _, _ in SAME_QUESTIONS} | {
+        *("usage_summary", "usage_limits", "verify_token_usage")
+    }
     for tool in tools.values():
         assert tool.annotations is not None
         assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (True, False)
@@ -145,6 +148,26 @@ def test_the_summary_is_the_sum_of_the_calls_to_the_last_digit(client: Client, t
     assert one_day["cost_usd"] == "0.00053"  # haiku: 30 in at 1, 80 out at 5, 1,000 from the cache at 0.1 per million
     unpriced = client.ask("usage_summary", model=["acme-large-1"])
     assert (unpriced["cost_usd"], unpriced["unpriced_message_count"]) == (None, 2)
+
+
+def test_the_limits_are_those_that_the_provider_told(client: Client, books: Tally) -> None:
+    told = datetime.now(UTC).replace(microsecond=0)
+    ends = told.replace(second=0) + timedelta(hours=2)
+    limit = {
+        "source": "codex",
+        "limit_name": "five_hour",
+        "window_minutes": 300,
+        "used_percent": "12.50",
+        "resets_at": ends.isoformat(),
+        "observed_at": told.isoformat(),
+    }
+    with Ledger.connect(books.server().status().url) as ledger:
+        ledger.user_id = ledger.only_account()
+        assert ledger.observe_usage_limits(json.dumps([limit])).new == 1
+    as_json = {"resets_at": f"{ends:%Y-%m-%dT%H:%M:%SZ}", "observed_at": f"{told:%Y-%m-%dT%H:%M:%SZ}"}
+    document = client.ask("usage_limits")
+    assert document == {"limits": [{**limit, **as_json, "used_percent": "12.5"}]}
+    assert document == books.json("limits", "--no-import")
 
 
 def test_the_ledger_is_proved(client: Client) -> None:
@@ -299,7 +322,7 @@ def test_the_end_of_its_input_ends_it_and_the_server_that_it_started(own: Tally)
         assert process.stdin is not None
         process.stdin.write(GREETING + line_of("tools/list", 1))
         process.stdin.flush()
-        assert len(answer(process, 1)["result"]["tools"]) == 10
+        assert len(answer(process, 1)["result"]["tools"]) == 11
         assert not server.status().is_running
         process.stdin.write(line_of("tools/call", 2, name="usage_summary", arguments={}))
         process.stdin.flush()

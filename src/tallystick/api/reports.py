@@ -15,6 +15,7 @@ from tallystick.answers import (
     SESSIONS,
     WEEKLY,
     Report,
+    answer_limits,
     answer_report,
     answer_session,
     answer_summary,
@@ -34,7 +35,6 @@ from tallystick.objects import (
     report_of,
 )
 from tallystick.questions import Text
-from tallystick.reports import plain_row
 
 
 def _answer(report: Report, caller: Caller, query: ReportQuery | WeekQuery) -> Response:
@@ -111,4 +111,4 @@ def read_summary(caller: Asking, query: Annotated[FilterQuery, Query()]) -> Resp
 def read_limits(caller: Asking, query: Annotated[UserQuery, Query()]) -> Response:
     """What providers said last of the limits of their plans, as far as the windows still run."""
     with caller.ledger("read", user_id=query.user) as ledger:
-        return json_answer({"limits": [plain_row(row) for row in ledger.usage_limits()]})
+        return json_answer(answer_limits(ledger))

@@ -32,7 +32,7 @@ from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.ledger import Ledger
 from tallystick.model import BlockRow, SessionEventRow, SessionRow, UsageFilter, UsageLimitRow, UsageRow
 from tallystick.ranges import since_of
-from tallystick.reports import Unpriced, plain_row, report_document, unpriced_models
+from tallystick.reports import Unpriced, report_document, unpriced_models
 from tallystick.totals import ReportRow, Totals, add_up
 from tallystick.zones import find_zone, today_in
 
@@ -87,8 +87,6 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
         document = report_document(
             report.list_name, rows, totals=totals, unpriced=answer.unpriced, usage=usage, by=options.by
         )
-        if report.has_limits:
-            document["limits"] = [plain_row(limit) for limit in answer.limits]
         write_lines([json_text(document, is_ascii=not terminal.has_unicode)], terminal=terminal)
     elif options.as_csv:
         write_lines([csv_text(report.columns, rows)], terminal=terminal)

@@ -21,6 +21,7 @@ from tallystick.answers import (
     WEEKLY,
     Document,
     Report,
+    answer_limits,
     answer_report,
     answer_session,
     answer_summary,
@@ -32,6 +33,7 @@ from tallystick.objects import (
     LedgerCheckObject,
     SessionEventObject,
     SessionRowObject,
+    UsageLimitObject,
     UsageRowObject,
     list_of,
     report_of,
@@ -176,6 +178,16 @@ _TOOLS = (
         FilterQuery,
         UsageRowObject,
         answer_summary,
+    ),
+    Tool(
+        "usage_limits",
+        "Official limits",
+        "What providers say themselves of the windows of the user's plans that still run: used_percent of each as "
+        "decimal text, when it ends (resets_at, UTC, null where it was not said) and when that was told (observed_at). "
+        "Go by these rather than by usage_blocks. An empty list where no agent told.",
+        NoArguments,
+        list_of("UsageLimits", "limits", UsageLimitObject),
+        lambda ledger, _: answer_limits(ledger),
     ),
     Tool(
         "verify_token_usage",
