@@ -7,7 +7,7 @@ import re
 
 from pglast import scan
 
-from tests.sql.two_users import CALLERS, Db, functions, tables, tables_of_users
+from tests.sql.two_users import Db, functions, tables, tables_of_users
 
 # what Postgres calls what was given no name
 MADE_UP_NAME = re.compile(r"_(check|key|idx|fkey|excl|not_null)\d*$")
@@ -44,18 +44,9 @@ def test_every_constraint_and_index_has_a_name_of_ours_and_an_index_says_what_fo
     assert [name for _, name, comment in indexes if MADE_UP_NAME.search(name) or comment is None] == []
 
 
-def test_every_function_that_runs_as_its_owner_or_is_seen_pins_its_search_path(db: Db) -> None:
-    unpinned = f"({CALLERS}) and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)"
-    assert functions(db, unpinned) == []
+def test_every_function_pins_its_search_path(db: Db) -> None:
+    assert functions(db, "not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)") == []
     assert len(functions(db, "p.prosecdef")) > 10
-
-
-def test_every_other_function_pins_one_too_unless_it_is_sql_and_made_to_be_inlined(db: Db) -> None:
-    unpinned = "not exists (select from unnest(p.proconfig) as c where c like 'search_path=%')"
-    language = "(select l.lanname from pg_language as l where l.oid = p.prolang)"
-    assert functions(db, f"{unpinned} and {language} <> 'sql'") == []
-    # a setting of any kind is what keeps Postgres from inlining
-    assert functions(db, f"{unpinned} and p.proconfig is not null") == []
 
 
 def changes_without_where(source: str) -> int:

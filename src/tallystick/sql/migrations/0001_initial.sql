@@ -24,9 +24,10 @@
 -- no REST API exposes; they run with their owner's rights, and each one asks tallystick.check_caller() first. Only they
 -- write: no role is granted insert, update or delete on a table.
 --
--- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own
--- temporary schema searches it first, an empty one too, and a type there brings a check that would run with the owner's
--- rights.
+-- Every function pins its search path, with pg_temp at the end. A path that does not name the caller's own temporary
+-- schema searches it first, an empty one too, and a type there brings a check that would run with the owner's rights.
+-- What pins anything is never inlined, and in SQL it would be made ready anew at each call: so a rule that is asked for
+-- each record is one expression in plpgsql, and what hands rows over hands over few and narrow ones.
 
 create schema tallystick;
 comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed by any API.';
@@ -35,10 +36,13 @@ comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed
 -- condition.
 create function tallystick.current_time()
 returns timestamptz
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(nullif(pg_catalog.current_setting('tallystick.now', true), '')::timestamptz, pg_catalog.now())
+begin
+  return coalesce(nullif(pg_catalog.current_setting('tallystick.now', true), '')::timestamptz, pg_catalog.now());
+end
 $$;
 comment on function tallystick.current_time() is 'Now, or the time that a test has set in tallystick.now.';
 
@@ -457,13 +461,16 @@ comment on index public.prices_by_model is
 -- The observation that a JSON object is laid over, so that members left out get their defaults.
 create function tallystick.blank_observation()
 returns tallystick.observation
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
+begin
+  return row(
     '', '', '', '', '', '', '', '', '', '', false, '', '', '', '', 'call', 1,
     0, 0, 0, 0, 0, 0, 0, null, false, 2, '', '{}', '', ''
-  )::tallystick.observation
+  )::tallystick.observation;
+end
 $$;
 comment on function tallystick.blank_observation() is 'The defaults of an observation.';
 
@@ -474,55 +481,58 @@ comment on function tallystick.blank_observation() is 'The defaults of an observ
 -- program writes that knows no time, and in another zone its day has no date in Python or JavaScript.
 create function tallystick.reject_reason(p_observation tallystick.observation)
 returns text
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
-    when (p_observation).reject_reason <> '' then left((p_observation).reject_reason, 100)
-    when (p_observation).source = '' then 'missing_source'
-    when (p_observation).event_key = '' then 'missing_key'
-    when (p_observation).occurred_at = '' then 'missing_time'
+begin
+  return case
+    when p_observation.reject_reason <> '' then left(p_observation.reject_reason, 100)
+    when p_observation.source = '' then 'missing_source'
+    when p_observation.event_key = '' then 'missing_key'
+    when p_observation.occurred_at = '' then 'missing_time'
     when not (
-        (p_observation).occurred_at like '____-__-__T__:__:__.%Z'
-        and translate((p_observation).occurred_at, '0123456789', '') = '--T::.Z'
+        p_observation.occurred_at like '____-__-__T__:__:__.%Z'
+        and translate(p_observation.occurred_at, '0123456789', '') = '--T::.Z'
       )
-      and (p_observation).occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$'
+      and p_observation.occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$'
     then
       case
-        when (p_observation).occurred_at ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?$' then 'time_without_offset'
+        when p_observation.occurred_at ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?$' then 'time_without_offset'
         else 'not_a_time'
       end
-    when left((p_observation).occurred_at, 4) in ('0000', '0001', '9999') then 'not_a_time'
+    when left(p_observation.occurred_at, 4) in ('0000', '0001', '9999') then 'not_a_time'
     when least(
-      (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
-      (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens, (p_observation).output_tokens,
-      (p_observation).thinking_tokens, (p_observation).web_search_requests, (p_observation).message_count
+      p_observation.input_tokens, p_observation.cache_creation_5m_tokens,
+      p_observation.cache_creation_1h_tokens, p_observation.cache_read_tokens, p_observation.output_tokens,
+      p_observation.thinking_tokens, p_observation.web_search_requests, p_observation.message_count
     ) < 0 then 'negative'
     when greatest(
-      (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
-      (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens, (p_observation).output_tokens,
-      (p_observation).thinking_tokens, (p_observation).web_search_requests, (p_observation).message_count
+      p_observation.input_tokens, p_observation.cache_creation_5m_tokens,
+      p_observation.cache_creation_1h_tokens, p_observation.cache_read_tokens, p_observation.output_tokens,
+      p_observation.thinking_tokens, p_observation.web_search_requests, p_observation.message_count
     ) > 1000000000000 then 'too_large'
-    when (p_observation).thinking_tokens > (p_observation).output_tokens then 'thinking_over_output'
-    when not coalesce((p_observation).reported_cost_usd between 0 and 1000000000000, true)
-      or pg_catalog.scale((p_observation).reported_cost_usd) > 30 then 'not_a_cost'
-    when octet_length((p_observation).event_key) > 300
-      or octet_length((p_observation).session_id) > 200
-      or octet_length((p_observation).project) > 500
-      or octet_length((p_observation).model) > 200
-      or octet_length((p_observation).place_order) > 300
+    when p_observation.thinking_tokens > p_observation.output_tokens then 'thinking_over_output'
+    when not coalesce(p_observation.reported_cost_usd between 0 and 1000000000000, true)
+      or pg_catalog.scale(p_observation.reported_cost_usd) > 30 then 'not_a_cost'
+    when octet_length(p_observation.event_key) > 300
+      or octet_length(p_observation.session_id) > 200
+      or octet_length(p_observation.project) > 500
+      or octet_length(p_observation.model) > 200
+      or octet_length(p_observation.place_order) > 300
       or greatest(
-        octet_length((p_observation).source), octet_length((p_observation).provider),
-        octet_length((p_observation).device), octet_length((p_observation).git_branch),
-        octet_length((p_observation).agent_version), octet_length((p_observation).request_id),
-        octet_length((p_observation).service_tier), octet_length((p_observation).speed),
-        octet_length((p_observation).inference_geo)
+        octet_length(p_observation.source), octet_length(p_observation.provider),
+        octet_length(p_observation.device), octet_length(p_observation.git_branch),
+        octet_length(p_observation.agent_version), octet_length(p_observation.request_id),
+        octet_length(p_observation.service_tier), octet_length(p_observation.speed),
+        octet_length(p_observation.inference_geo)
       ) > 200
-      or (p_observation).flags <> '{}' and octet_length(array_to_string((p_observation).flags, ',')) > 200
+      or p_observation.flags <> '{}' and octet_length(array_to_string(p_observation.flags, ',')) > 200
     then 'label_too_long'
-    when (p_observation).flags <> '{}' and array_ndims((p_observation).flags) > 1 then 'not_a_list'
-    when (p_observation).grain not in ('call', 'turn', 'session_delta', 'import') then 'unknown_grain'
-  end
+    when p_observation.flags <> '{}' and array_ndims(p_observation.flags) > 1 then 'not_a_list'
+    when p_observation.grain not in ('call', 'turn', 'session_delta', 'import') then 'unknown_grain'
+  end;
+end
 $$;
 comment on function tallystick.reject_reason(tallystick.observation) is
   'Why an observation cannot be counted, null when it can.';
@@ -675,23 +685,29 @@ comment on function tallystick.read_observations(json) is
 -- the record itself (clock_skew also from when it was met) and never rank.
 create function tallystick.amount_flags(p_flags text[])
 returns text[]
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_flags && '{time_inherited,clock_skew,implausible}'
     then array_remove(array_remove(array_remove(p_flags, 'time_inherited'), 'clock_skew'), 'implausible')
     else p_flags
-  end
+  end;
+end
 $$;
 comment on function tallystick.amount_flags(text[]) is 'The flags that go with the counts.';
 
 create function tallystick.place_flags(p_flags text[])
 returns text[]
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case when 'time_inherited' = any (p_flags) then '{time_inherited}'::text[] else '{}'::text[] end
+begin
+  return case when 'time_inherited' = any (p_flags) then '{time_inherited}'::text[] else '{}'::text[] end;
+end
 $$;
 comment on function tallystick.place_flags(text[]) is 'The flags that go with the time and place.';
 
@@ -699,10 +715,12 @@ create function tallystick.event_flags(
   p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz, p_now timestamptz
 )
 returns text[]
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_amount_flags = '{}' and p_place_flags = '{}' and p_most_tokens <= 50000000
       and p_occurred_at between '2023-01-01Z' and p_now + interval '1 day'
     then '{}'::text[]
@@ -712,7 +730,8 @@ as $$
         when p_occurred_at between '2023-01-01Z' and p_now + interval '1 day' then '{}'::text[]
         else '{clock_skew}'::text[]
       end
-  end
+  end;
+end
 $$;
 comment on function tallystick.event_flags(text[], text[], bigint, timestamptz, timestamptz) is
   'The flags given, and implausible: over 50 million tokens in a bucket; clock_skew: before 2023, or over a day ahead.';
@@ -760,61 +779,73 @@ comment on type tallystick.when_and_where is 'The order in which the least obser
 
 create function tallystick.how_much(p_observation tallystick.observation)
 returns tallystick.how_much
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_observation).is_final, (p_observation).output_tokens, (p_observation).origin_rank,
-    (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
-    (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens,
-    (p_observation).thinking_tokens, (p_observation).web_search_requests, (p_observation).message_count,
-    (p_observation).provider, (p_observation).model, (p_observation).service_tier, (p_observation).speed,
-    (p_observation).inference_geo, (p_observation).grain, coalesce((p_observation).reported_cost_usd, -1),
-    tallystick.amount_flags((p_observation).flags)
-  )::tallystick.how_much
+begin
+  return row(
+    p_observation.is_final, p_observation.output_tokens, p_observation.origin_rank,
+    p_observation.input_tokens, p_observation.cache_creation_5m_tokens,
+    p_observation.cache_creation_1h_tokens, p_observation.cache_read_tokens,
+    p_observation.thinking_tokens, p_observation.web_search_requests, p_observation.message_count,
+    p_observation.provider, p_observation.model, p_observation.service_tier, p_observation.speed,
+    p_observation.inference_geo, p_observation.grain, coalesce(p_observation.reported_cost_usd, -1),
+    tallystick.amount_flags(p_observation.flags)
+  )::tallystick.how_much;
+end
 $$;
 comment on function tallystick.how_much(tallystick.observation) is 'The rank of an observation in how much.';
 
 create function tallystick.how_much(p_event public.token_usage_events)
 returns tallystick.how_much
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_event).is_final, (p_event).output_tokens, (p_event).origin_rank, (p_event).input_tokens,
-    (p_event).cache_creation_5m_tokens, (p_event).cache_creation_1h_tokens, (p_event).cache_read_tokens,
-    (p_event).thinking_tokens, (p_event).web_search_requests, (p_event).message_count, (p_event).provider,
-    (p_event).model, (p_event).service_tier, (p_event).speed, (p_event).inference_geo, (p_event).grain,
-    coalesce((p_event).reported_cost_usd, -1), tallystick.amount_flags((p_event).flags)
-  )::tallystick.how_much
+begin
+  return row(
+    p_event.is_final, p_event.output_tokens, p_event.origin_rank, p_event.input_tokens,
+    p_event.cache_creation_5m_tokens, p_event.cache_creation_1h_tokens, p_event.cache_read_tokens,
+    p_event.thinking_tokens, p_event.web_search_requests, p_event.message_count, p_event.provider,
+    p_event.model, p_event.service_tier, p_event.speed, p_event.inference_geo, p_event.grain,
+    coalesce(p_event.reported_cost_usd, -1), tallystick.amount_flags(p_event.flags)
+  )::tallystick.how_much;
+end
 $$;
 comment on function tallystick.how_much(public.token_usage_events) is 'The rank of what an event holds in how much.';
 
 create function tallystick.when_and_where(p_observation tallystick.observation)
 returns tallystick.when_and_where
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_observation).occurred_at::timestamptz < '2023-01-01Z', (p_observation).occurred_at::timestamptz,
-    (p_observation).place_order, (p_observation).source, (p_observation).session_id, (p_observation).project,
-    (p_observation).device, (p_observation).git_branch, (p_observation).agent_version,
-    (p_observation).is_sidechain, (p_observation).request_id, tallystick.place_flags((p_observation).flags)
-  )::tallystick.when_and_where
+begin
+  return row(
+    p_observation.occurred_at::timestamptz < '2023-01-01Z', p_observation.occurred_at::timestamptz,
+    p_observation.place_order, p_observation.source, p_observation.session_id, p_observation.project,
+    p_observation.device, p_observation.git_branch, p_observation.agent_version,
+    p_observation.is_sidechain, p_observation.request_id, tallystick.place_flags(p_observation.flags)
+  )::tallystick.when_and_where;
+end
 $$;
 comment on function tallystick.when_and_where(tallystick.observation) is
   'The rank of an observation in when and where; a time before 2023 is a broken clock and comes last.';
 
 create function tallystick.when_and_where(p_event public.token_usage_events)
 returns tallystick.when_and_where
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_event).occurred_at < '2023-01-01 00:00:00+00', (p_event).occurred_at, (p_event).place_order, (p_event).source,
-    (p_event).session_id, (p_event).project, (p_event).device, (p_event).git_branch, (p_event).agent_version,
-    (p_event).is_sidechain, (p_event).request_id, tallystick.place_flags((p_event).flags)
-  )::tallystick.when_and_where
+begin
+  return row(
+    p_event.occurred_at < '2023-01-01 00:00:00+00', p_event.occurred_at, p_event.place_order, p_event.source,
+    p_event.session_id, p_event.project, p_event.device, p_event.git_branch, p_event.agent_version,
+    p_event.is_sidechain, p_event.request_id, tallystick.place_flags(p_event.flags)
+  )::tallystick.when_and_where;
+end
 $$;
 comment on function tallystick.when_and_where(public.token_usage_events) is
   'The rank of what an event holds in when and where.';
@@ -1865,26 +1896,32 @@ comment on function tallystick.read_snapshots(jsonb, jsonb, uuid) is
 -- its digest, and so does one that could be taken for a digest, or would make the key too long. So do sources.
 create function tallystick.key_part(p_label text, p_max_bytes integer)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when strpos(p_label, ':') > 0 or p_label like 'sha256-%' or octet_length(p_label) > p_max_bytes
     then 'sha256-' || encode(sha256(convert_to(p_label, 'UTF8')), 'hex')
     else p_label
-  end
+  end;
+end
 $$;
 comment on function tallystick.key_part(text, integer) is 'A label as a part of a key that ends with a colon.';
 
 create function tallystick.delta_prefix(p_source text, p_session_id text)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_source = 'snapshot' then 'snapshot:' || tallystick.key_part(p_session_id, 200)
     else 'snapshot/' || tallystick.key_part(p_source, 40) || ':' || tallystick.key_part(p_session_id, 100)
-  end || ':'
+  end || ':';
+end
 $$;
 comment on function tallystick.delta_prefix(text, text) is 'What the event keys of a session''s deltas begin with.';
 
@@ -1897,6 +1934,7 @@ create function tallystick.delta_key(
 returns text
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
   select k.event_key
   from generate_series(1, cardinality(p_deltas) + 1) as n (number)
@@ -2190,10 +2228,12 @@ grant execute on function public.upsert_token_usage(jsonb, jsonb, uuid) to authe
 -- Other words for the providers of the list. A word that is not here stands for itself.
 create function tallystick.price_provider(p_provider text)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case lower(btrim(p_provider))
+begin
+  return case lower(btrim(p_provider))
     when 'amazon' then 'aws'
     when 'amazon-bedrock' then 'aws'
     when 'bedrock' then 'aws'
@@ -2211,7 +2251,8 @@ as $$
     when 'xai' then 'x-ai'
     when 'z-ai' then 'zai'
     else lower(btrim(p_provider))
-  end
+  end;
+end
 $$;
 comment on function tallystick.price_provider(text) is 'The provider as the price list calls it.';
 revoke all on function tallystick.price_provider(text) from public, anon, authenticated, service_role;
@@ -2219,13 +2260,16 @@ revoke all on function tallystick.price_provider(text) from public, anon, authen
 -- [1m] asks a model for its long context window: the same model, at the same rates.
 create function tallystick.price_model(p_model text)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when right(lower(btrim(p_model)), 4) = '[1m]' then left(lower(btrim(p_model)), -4)
     else lower(btrim(p_model))
-  end
+  end;
+end
 $$;
 comment on function tallystick.price_model(text) is 'The model as the price list spells it.';
 revoke all on function tallystick.price_model(text) from public, anon, authenticated, service_role;
@@ -2355,10 +2399,13 @@ revoke all on function tallystick.resolve_model(uuid, text, text) from public, a
 
 create function tallystick.implies_fast(p_price public.token_usage_prices, p_model text)
 returns boolean
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select right(tallystick.price_model(p_model), 5) = '-fast' and right((p_price).model, 5) <> '-fast'
+begin
+  return right(tallystick.price_model(p_model), 5) = '-fast' and right(p_price.model, 5) <> '-fast';
+end
 $$;
 comment on function tallystick.implies_fast(public.token_usage_prices, text) is
   'Whether the name says that the call was a fast one: it ends in -fast, and the name that is listed does not.';
@@ -2371,10 +2418,13 @@ create function tallystick.price_periods(p_user_id uuid, p_provider text, p_mode
 returns table (
   price public.token_usage_prices, valid_from timestamptz, valid_until timestamptz, implies_fast boolean
 )
-language sql
+language plpgsql
 stable
 rows 3
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select k.price, k.valid_from, lead(k.valid_from, 1, 'infinity') over (order by k.valid_from),
     tallystick.implies_fast(k.price, p_model)
   from (
@@ -2390,7 +2440,8 @@ as $$
     ) as l
     order by l.valid_from, l.is_own desc, l.price_id desc
   ) as k
-  where k.is_own or k.own_from is null or k.valid_from < k.own_from
+  where k.is_own or k.own_from is null or k.valid_from < k.own_from;
+end
 $$;
 comment on function tallystick.price_periods(uuid, text, text) is
   'The prices of a model, each with the time in which it holds: valid_from <= time < valid_until.';
@@ -2398,13 +2449,17 @@ revoke all on function tallystick.price_periods(uuid, text, text) from public, a
 
 create function tallystick.find_price(p_user_id uuid, p_provider text, p_model text, p_at timestamptz)
 returns table (price public.token_usage_prices, implies_fast boolean)
-language sql
+language plpgsql
 stable
 rows 1
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select f.price, f.implies_fast
   from tallystick.price_periods(p_user_id, p_provider, p_model) as f
-  where f.valid_from <= p_at and p_at < f.valid_until
+  where f.valid_from <= p_at and p_at < f.valid_until;
+end
 $$;
 comment on function tallystick.find_price(uuid, text, text, timestamptz) is
   'The price of a model at a time, no row where it has none; and whether the model''s name means a fast call.';
@@ -2420,37 +2475,39 @@ create function tallystick.cost_usd(
   p_input bigint, p_c5m bigint, p_c1h bigint, p_read bigint, p_output bigint, p_web bigint
 )
 returns numeric
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select
-    case
+begin
+  return case
       when p_grain = 'call'
-        and p_input + p_c5m + p_c1h + p_read > (p_price).long_context_threshold_tokens
-      then p_input * (p_price).long_input_usd_per_mtok
-        + p_c5m * (p_price).long_cache_creation_5m_usd_per_mtok
-        + p_c1h * (p_price).long_cache_creation_1h_usd_per_mtok
-        + p_read * (p_price).long_cache_read_usd_per_mtok
-        + p_output * (p_price).long_output_usd_per_mtok
-      else p_input * (p_price).input_usd_per_mtok
-        + p_c5m * (p_price).cache_creation_5m_usd_per_mtok
-        + p_c1h * (p_price).cache_creation_1h_usd_per_mtok
-        + p_read * (p_price).cache_read_usd_per_mtok
-        + p_output * (p_price).output_usd_per_mtok
+        and p_input + p_c5m + p_c1h + p_read > p_price.long_context_threshold_tokens
+      then p_input * p_price.long_input_usd_per_mtok
+        + p_c5m * p_price.long_cache_creation_5m_usd_per_mtok
+        + p_c1h * p_price.long_cache_creation_1h_usd_per_mtok
+        + p_read * p_price.long_cache_read_usd_per_mtok
+        + p_output * p_price.long_output_usd_per_mtok
+      else p_input * p_price.input_usd_per_mtok
+        + p_c5m * p_price.cache_creation_5m_usd_per_mtok
+        + p_c1h * p_price.cache_creation_1h_usd_per_mtok
+        + p_read * p_price.cache_read_usd_per_mtok
+        + p_output * p_price.output_usd_per_mtok
     end
     * 0.000001
     * case
       when p_service_tier in ('', 'standard', 'default', 'auto') then 1
-      when p_service_tier = 'batch' then (p_price).batch_multiplier
-      when p_service_tier = 'flex' then (p_price).flex_multiplier
-      when p_service_tier in ('priority', 'fast') then (p_price).priority_multiplier
+      when p_service_tier = 'batch' then p_price.batch_multiplier
+      when p_service_tier = 'flex' then p_price.flex_multiplier
+      when p_service_tier in ('priority', 'fast') then p_price.priority_multiplier
     end
     * case
       when p_speed in ('', 'standard') then 1
-      when p_speed = 'fast' then (p_price).fast_multiplier
+      when p_speed = 'fast' then p_price.fast_multiplier
     end
-    * case when p_inference_geo = 'us' then (p_price).us_multiplier else 1 end
-    + p_web * (p_price).web_search_usd
+    * case when p_inference_geo = 'us' then p_price.us_multiplier else 1 end
+    + p_web * p_price.web_search_usd;
+end
 $$;
 comment on function tallystick.cost_usd(
   public.token_usage_prices, text, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint
@@ -2461,21 +2518,24 @@ revoke all on function tallystick.cost_usd(
 
 create function tallystick.price_digest(p_price public.token_usage_prices)
 returns text
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select encode(sha256(convert_to(jsonb_build_array(
-    (p_price).provider, (p_price).model, extract(epoch from (p_price).valid_from),
-    trim_scale((p_price).input_usd_per_mtok), trim_scale((p_price).output_usd_per_mtok),
-    trim_scale((p_price).cache_read_usd_per_mtok), trim_scale((p_price).cache_creation_5m_usd_per_mtok),
-    trim_scale((p_price).cache_creation_1h_usd_per_mtok), (p_price).long_context_threshold_tokens,
-    trim_scale((p_price).long_input_usd_per_mtok), trim_scale((p_price).long_output_usd_per_mtok),
-    trim_scale((p_price).long_cache_read_usd_per_mtok), trim_scale((p_price).long_cache_creation_5m_usd_per_mtok),
-    trim_scale((p_price).long_cache_creation_1h_usd_per_mtok), trim_scale((p_price).batch_multiplier),
-    trim_scale((p_price).flex_multiplier), trim_scale((p_price).priority_multiplier),
-    trim_scale((p_price).fast_multiplier), trim_scale((p_price).us_multiplier),
-    trim_scale((p_price).web_search_usd)
-  )::text, 'UTF8')), 'hex')
+begin
+  return encode(sha256(convert_to(jsonb_build_array(
+    p_price.provider, p_price.model, extract(epoch from p_price.valid_from),
+    trim_scale(p_price.input_usd_per_mtok), trim_scale(p_price.output_usd_per_mtok),
+    trim_scale(p_price.cache_read_usd_per_mtok), trim_scale(p_price.cache_creation_5m_usd_per_mtok),
+    trim_scale(p_price.cache_creation_1h_usd_per_mtok), p_price.long_context_threshold_tokens,
+    trim_scale(p_price.long_input_usd_per_mtok), trim_scale(p_price.long_output_usd_per_mtok),
+    trim_scale(p_price.long_cache_read_usd_per_mtok), trim_scale(p_price.long_cache_creation_5m_usd_per_mtok),
+    trim_scale(p_price.long_cache_creation_1h_usd_per_mtok), trim_scale(p_price.batch_multiplier),
+    trim_scale(p_price.flex_multiplier), trim_scale(p_price.priority_multiplier),
+    trim_scale(p_price.fast_multiplier), trim_scale(p_price.us_multiplier),
+    trim_scale(p_price.web_search_usd)
+  )::text, 'UTF8')), 'hex');
+end
 $$;
 comment on function tallystick.price_digest(public.token_usage_prices) is
   'The sha256 of what a price says, whoever says it and whenever.';
@@ -2769,16 +2829,14 @@ grant execute on function public.add_token_prices(jsonb, uuid) to authenticated,
 -- How reports read. The road of a question:
 --
 --   checked_filter   what was asked, checked, with the zone and its bounds worked out
---   usage_slices     the rows to add up, from the cheapest table that can answer
---   usage_totals     ... grouped: the one list of sums
+--   usage_totals     the one list of sums, from the cheapest table that can answer
 --   usage_report, usage_sessions, usage_blocks: the rows to show, as pages
 --
 -- No rollup knows the device, which would make each of them longer and every ingest dearer for a question that is asked
 -- seldom: a report by device, or of one, reads the events of its range by events_by_time, as one in another zone does.
 --
--- Helpers in `language sql` without settings are there to be inlined: a slice never passes through a tuple store. They
--- run inside the bodies alone, which pin the search path and ask check_caller() first, and which plan each call for its
--- own arguments: the tables that a question leaves out, and the labels that it does not group by, then cost nothing.
+-- The bodies plan each call for its own arguments: the tables that a question leaves out, and the labels that it does
+-- not group by, then cost nothing.
 
 create type tallystick.usage_filter as (
   since date,
@@ -2804,20 +2862,19 @@ create type tallystick.usage_grouping as (
   by_project boolean,
   by_model boolean,
   by_device boolean,
-  lists_models boolean
+  lists_models boolean,
+  is_list boolean
 );
-comment on type tallystick.usage_grouping is 'What a report groups by; period is day, week, month or null.';
+comment on type tallystick.usage_grouping is
+  'What a report groups by; period is day, week, month or null. A list has the labels alone, without their sums.';
 
-create type tallystick.usage_slice as (
+create type tallystick.usage_total as (
   period_start date,
   source text collate "C",
   session_id text collate "C",
   project text collate "C",
   model text collate "C",
   device text collate "C",
-  own_source text collate "C",
-  own_session_id text collate "C",
-  own_model text collate "C",
   event_count bigint,
   message_count bigint,
   unpriced_message_count bigint,
@@ -2830,8 +2887,7 @@ create type tallystick.usage_slice as (
   cost_usd numeric,
   models text[]
 );
-comment on type tallystick.usage_slice is
-  'Sums under the labels that a report groups by ('''' for the others); own_ are the labels of the row itself.';
+comment on type tallystick.usage_total is 'Sums under the labels that a report groups by ('''' for the others).';
 
 create type tallystick.page_key as (
   period_start date,
@@ -2930,110 +2986,111 @@ as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),
     coalesce('project' in (p_label, p_by), false), coalesce('model' in (p_label, p_by), false),
-    coalesce('device' in (p_label, p_by), false), false
+    coalesce('device' in (p_label, p_by), false), false, false
   )::tallystick.usage_grouping
 $$;
 comment on function tallystick.usage_grouping is
   'What a report groups by: a period, its own label and the breakdown. A session is known by its source too.';
 revoke all on function tallystick.usage_grouping from public, anon, authenticated;
 
+-- Their places, because a function that pins its path hands over its rows one by one, and those are wide. They hold for
+-- the statement that asks: join token_usage_events on ctid.
 create function tallystick.selected_events(p_user_id uuid, p_filter tallystick.usage_filter)
-returns setof public.token_usage_events
-language sql
+returns table (place tid)
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select e.* from public.token_usage_events as e
+begin
+  return query
+  select e.ctid from public.token_usage_events as e
   where e.user_id = p_user_id
-    and e.occurred_at >= (p_filter).called_from and e.occurred_at < (p_filter).called_before
+    and e.occurred_at >= p_filter.called_from and e.occurred_at < p_filter.called_before
     and case
-      when (p_filter).is_account_zone then e.usage_date between (p_filter).since and (p_filter).until
-      else e.occurred_at >= (p_filter).called_from + interval '2 days'
-        and e.occurred_at < (p_filter).called_before - interval '2 days'
-        or (e.occurred_at at time zone (p_filter).time_zone)::date between (p_filter).since and (p_filter).until
+      when p_filter.is_account_zone then e.usage_date between p_filter.since and p_filter.until
+      else e.occurred_at >= p_filter.called_from + interval '2 days'
+        and e.occurred_at < p_filter.called_before - interval '2 days'
+        or (e.occurred_at at time zone p_filter.time_zone)::date between p_filter.since and p_filter.until
     end
-    and ((p_filter).sources is null or e.source = any ((p_filter).sources))
-    and ((p_filter).projects is null or e.project = any ((p_filter).projects))
-    and ((p_filter).models is null or e.model = any ((p_filter).models))
-    and ((p_filter).sessions is null or e.session_id = any ((p_filter).sessions))
-    and ((p_filter).devices is null or e.device = any ((p_filter).devices))
+    and (p_filter.sources is null or e.source = any (p_filter.sources))
+    and (p_filter.projects is null or e.project = any (p_filter.projects))
+    and (p_filter.models is null or e.model = any (p_filter.models))
+    and (p_filter.sessions is null or e.session_id = any (p_filter.sessions))
+    and (p_filter.devices is null or e.device = any (p_filter.devices));
+end
 $$;
-comment on function tallystick.selected_events is 'The events that a filter lets through.';
+comment on function tallystick.selected_events is 'Where the events stand that a filter lets through.';
 revoke all on function tallystick.selected_events from public, anon, authenticated;
 
-create function tallystick.usage_slices(
+create function tallystick.usage_totals(
   p_user_id uuid, p_road text, p_filter tallystick.usage_filter, p_grouping tallystick.usage_grouping
 )
-returns setof tallystick.usage_slice
-language sql
+returns setof tallystick.usage_total
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select
-    case (p_grouping).period
+    case p_grouping.period
       when 'day' then s.usage_date
       -- 0001-01-01 was a Monday
-      when 'week' then s.usage_date - (s.usage_date - '0001-01-01'::date + 8 - (p_grouping).week_start) % 7
+      when 'week' then s.usage_date - (s.usage_date - '0001-01-01'::date + 8 - p_grouping.week_start) % 7
       when 'month' then date_trunc('month', s.usage_date::timestamp)::date
       else '-infinity'::date
     end,
-    case when (p_grouping).by_source then s.source else '' end,
-    case when (p_grouping).by_session then s.session_id else '' end,
-    case when (p_grouping).by_project then s.project else '' end,
-    case when (p_grouping).by_model then s.model else '' end,
-    case when (p_grouping).by_device then s.device else '' end,
-    s.source, s.session_id, s.model, s.event_count, s.message_count, s.unpriced_message_count, s.input_tokens,
-    s.output_tokens, s.thinking_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.web_search_requests,
-    s.cost_usd, null::text[]
+    case when p_grouping.by_source then s.source else '' end,
+    case when p_grouping.by_session then s.session_id else '' end,
+    case when p_grouping.by_project then s.project else '' end,
+    case when p_grouping.by_model then s.model else '' end,
+    case when p_grouping.by_device then s.device else '' end,
+    case when not p_grouping.is_list then sum(s.event_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.message_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.unpriced_message_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.input_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.output_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.thinking_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.cache_creation_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.cache_read_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.web_search_requests)::bigint end,
+    case when not p_grouping.is_list then sum(s.cost_usd) end,
+    case when p_grouping.lists_models then array_agg(distinct s.model) end
   from (
     select d.usage_date, d.source, ''::text as session_id, d.project, d.model, ''::text as device, d.event_count,
       d.message_count, d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
       d.cache_creation_tokens, d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
     where p_road = 'by_day' and d.user_id = p_user_id
-      and d.usage_date between (p_filter).since and (p_filter).until
-      and ((p_filter).sources is null or d.source = any ((p_filter).sources))
-      and ((p_filter).projects is null or d.project = any ((p_filter).projects))
-      and ((p_filter).models is null or d.model = any ((p_filter).models))
+      and d.usage_date between p_filter.since and p_filter.until
+      and (p_filter.sources is null or d.source = any (p_filter.sources))
+      and (p_filter.projects is null or d.project = any (p_filter.projects))
+      and (p_filter.models is null or d.model = any (p_filter.models))
     union all
     select d.usage_date, d.source, d.session_id, d.project, d.model, ''::text, d.event_count, d.message_count,
       d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
     where p_road = 'by_session_day' and d.user_id = p_user_id
-      and d.usage_date between (p_filter).since and (p_filter).until
-      and ((p_filter).sources is null or d.source = any ((p_filter).sources))
-      and ((p_filter).projects is null or d.project = any ((p_filter).projects))
-      and ((p_filter).models is null or d.model = any ((p_filter).models))
-      and ((p_filter).sessions is null or d.session_id = any ((p_filter).sessions))
+      and d.usage_date between p_filter.since and p_filter.until
+      and (p_filter.sources is null or d.source = any (p_filter.sources))
+      and (p_filter.projects is null or d.project = any (p_filter.projects))
+      and (p_filter.models is null or d.model = any (p_filter.models))
+      and (p_filter.sessions is null or d.session_id = any (p_filter.sessions))
     union all
-    select (e.occurred_at at time zone (p_filter).time_zone)::date, e.source, e.session_id, e.project, e.model,
+    select (e.occurred_at at time zone p_filter.time_zone)::date, e.source, e.session_id, e.project, e.model,
       e.device, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
-    from tallystick.selected_events(p_user_id, p_filter) as e
+    from tallystick.selected_events(p_user_id, p_filter) as f
+    join public.token_usage_events as e on e.ctid = f.place
     where p_road = 'events'
   ) as s
+  group by 1, 2, 3, 4, 5, 6;
+end
 $$;
-comment on function tallystick.usage_slices is
-  'The rows that a report adds up: road is by_day, by_session_day or events; any other gives none.';
-revoke all on function tallystick.usage_slices from public, anon, authenticated;
-
-create function tallystick.usage_totals(
-  p_user_id uuid, p_road text, p_filter tallystick.usage_filter, p_grouping tallystick.usage_grouping
-)
-returns setof tallystick.usage_slice
-language sql
-stable
-as $$
-  select s.period_start, s.source, s.session_id, s.project, s.model, s.device, null::text, null::text, null::text,
-    sum(s.event_count)::bigint, sum(s.message_count)::bigint, sum(s.unpriced_message_count)::bigint,
-    sum(s.input_tokens)::bigint, sum(s.output_tokens)::bigint, sum(s.thinking_tokens)::bigint,
-    sum(s.cache_creation_tokens)::bigint, sum(s.cache_read_tokens)::bigint, sum(s.web_search_requests)::bigint,
-    sum(s.cost_usd),
-    case when (p_grouping).lists_models then array_agg(distinct s.own_model) end
-  from tallystick.usage_slices(p_user_id, p_road, p_filter, p_grouping) as s
-  group by s.period_start, s.source, s.session_id, s.project, s.model, s.device
-$$;
-comment on function tallystick.usage_totals is 'The sums of a report, by its labels.';
+comment on function tallystick.usage_totals is
+  'The sums of a report, by its labels: road is by_day, by_session_day or events, and any other gives none.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
 
 -- Nothing is priced where every message is unpriced and the costs add up to 0. A group of priced events that have no
@@ -3078,8 +3135,8 @@ comment on type public.usage_row is
 -- The daily report without filter or breakdown is what everybody looks at first, so it has a read of its own: one row
 -- of token_usage_daily per day, at a fifth of what planning the other would cost.
 --
--- In every other report a session counts once in each row, whatever its days: its labels are read without their sums
--- and made distinct first, which costs a fraction of count(distinct).
+-- In every other report a session counts once in each row, whatever its days: the sessions are listed under their
+-- labels first and counted then, which costs a fraction of count(distinct).
 create function tallystick.usage_report(
   p_user_id uuid, p_period text, p_week_start integer, p_label text, p_since date, p_until date, p_time_zone text,
   p_sources text[], p_projects text[], p_models text[], p_sessions text[], p_devices text[], p_by text,
@@ -3097,6 +3154,7 @@ as $$
 declare
   v_filter tallystick.usage_filter;
   v_grouping tallystick.usage_grouping := tallystick.usage_grouping(p_period, p_week_start, p_label, p_by);
+  v_sessions tallystick.usage_grouping := v_grouping;
   v_after tallystick.page_key;
   v_road text;
   v_session_road text;
@@ -3137,6 +3195,9 @@ begin
     limit p_limit;
     return;
   end if;
+  v_sessions.by_source := true;
+  v_sessions.by_session := true;
+  v_sessions.is_list := true;
   v_session_road := case
     when v_grouping.by_session then 'none'
     when v_road = 'events' then 'events'
@@ -3150,12 +3211,10 @@ begin
     tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   left join (
-    select d.period_start, d.source, d.project, d.model, d.device, count(*) as session_count
-    from (
-      select distinct s.period_start, s.source, s.project, s.model, s.device, s.own_source, s.own_session_id
-      from tallystick.usage_slices(p_user_id, v_session_road, v_filter, v_grouping) as s
-    ) as d
-    group by d.period_start, d.source, d.project, d.model, d.device
+    select s.period_start, case when v_grouping.by_source then s.source else '' end as source, s.project, s.model,
+      s.device, count(*) as session_count
+    from tallystick.usage_totals(p_user_id, v_session_road, v_filter, v_sessions) as s
+    group by 1, 2, 3, 4, 5
   ) as n
     on n.period_start = t.period_start and n.source = t.source and n.project = t.project and n.model = t.model
       and n.device = t.device
@@ -3372,6 +3431,7 @@ as $$
 declare
   v_filter tallystick.usage_filter;
   v_grouping tallystick.usage_grouping := tallystick.usage_grouping(null, 1, p_by, 'session');
+  v_list tallystick.usage_grouping := tallystick.usage_grouping(null, 1, null, 'session');
   v_after tallystick.page_key;
   v_road text;
   v_is_all boolean := p_since is null and p_until is null and p_projects is null and p_models is null
@@ -3383,6 +3443,7 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
     p_limit
   );
+  v_list.is_list := true;
   v_after := tallystick.page_key(p_after, 'last_activity_at');
   v_road := case
     when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
@@ -3402,8 +3463,7 @@ begin
         or (z.last_activity_at, z.source, z.session_id) >= (v_after.at, v_after.source, v_after.session_id)
       )
       and (v_is_all or (z.source, z.session_id) in (
-        select s.own_source, s.own_session_id
-        from tallystick.usage_slices(p_user_id, v_road, v_filter, v_grouping) as s
+        select s.source, s.session_id from tallystick.usage_totals(p_user_id, v_road, v_filter, v_list) as s
       ))
     order by z.last_activity_at, z.source, z.session_id
     -- the session that the last page ended in may have more rows, or none
@@ -3539,7 +3599,8 @@ begin
     e.cache_creation_5m_tokens + e.cache_creation_1h_tokens, e.cache_read_tokens, e.web_search_requests,
     e.message_count, case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text,
     e.cost_basis, e.flags
-  from tallystick.selected_events(p_user_id, v_filter) as e
+  from tallystick.selected_events(p_user_id, v_filter) as f
+  join public.token_usage_events as e on e.ctid = f.place
   where p_after is null or (e.occurred_at, e.event_key) > (v_after.at, v_after.event_key)
   order by e.occurred_at, e.event_key
   limit p_limit;
@@ -3698,14 +3759,17 @@ revoke all on function tallystick.walk_blocks from public, anon, authenticated;
 
 create function tallystick.filter_within(p_filter tallystick.usage_filter, p_block tallystick.usage_block)
 returns tallystick.usage_filter
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_filter).since, (p_filter).until, (p_filter).time_zone, (p_filter).is_account_zone,
-    greatest((p_filter).called_from, (p_block).block_start), least((p_filter).called_before, (p_block).block_end),
-    (p_filter).sources, (p_filter).projects, (p_filter).models, (p_filter).sessions, (p_filter).devices
-  )::tallystick.usage_filter
+begin
+  return row(
+    p_filter.since, p_filter.until, p_filter.time_zone, p_filter.is_account_zone,
+    greatest(p_filter.called_from, p_block.block_start), least(p_filter.called_before, p_block.block_end),
+    p_filter.sources, p_filter.projects, p_filter.models, p_filter.sessions, p_filter.devices
+  )::tallystick.usage_filter;
+end
 $$;
 comment on function tallystick.filter_within is 'The same filter, for the events of one block only.';
 revoke all on function tallystick.filter_within from public, anon, authenticated;
@@ -3719,7 +3783,7 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
+set plan_cache_mode = force_generic_plan
 set jit = off
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -24,9 +24,10 @@
 -- no REST API exposes; they run with their owner's rights, and each one asks tallystick.check_caller() first. Only they
 -- write: no role is granted insert, update or delete on a table.
 --
--- What callers reach pins its search path, with pg_temp at the end. A path that does not name the caller's own
--- temporary schema searches it first, an empty one too, and a type there brings a check that would run with the owner's
--- rights.
+-- Every function pins its search path, with pg_temp at the end. A path that does not name the caller's own temporary
+-- schema searches it first, an empty one too, and a type there brings a check that would run with the owner's rights.
+-- What pins anything is never inlined, and in SQL it would be made ready anew at each call: so a rule that is asked for
+-- each record is one expression in plpgsql, and what hands rows over hands over few and narrow ones.
 
 create schema tallystick;
 comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed by any API.';
@@ -35,10 +36,13 @@ comment on schema tallystick is 'Bodies of the Tallystick functions; not exposed
 -- condition.
 create function tallystick.current_time()
 returns timestamptz
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(nullif(pg_catalog.current_setting('tallystick.now', true), '')::timestamptz, pg_catalog.now())
+begin
+  return coalesce(nullif(pg_catalog.current_setting('tallystick.now', true), '')::timestamptz, pg_catalog.now());
+end
 $$;
 comment on function tallystick.current_time() is 'Now, or the time that a test has set in tallystick.now.';
 

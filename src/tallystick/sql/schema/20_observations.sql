@@ -3,13 +3,16 @@
 -- The observation that a JSON object is laid over, so that members left out get their defaults.
 create function tallystick.blank_observation()
 returns tallystick.observation
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
+begin
+  return row(
     '', '', '', '', '', '', '', '', '', '', false, '', '', '', '', 'call', 1,
     0, 0, 0, 0, 0, 0, 0, null, false, 2, '', '{}', '', ''
-  )::tallystick.observation
+  )::tallystick.observation;
+end
 $$;
 comment on function tallystick.blank_observation() is 'The defaults of an observation.';
 
@@ -20,55 +23,58 @@ comment on function tallystick.blank_observation() is 'The defaults of an observ
 -- program writes that knows no time, and in another zone its day has no date in Python or JavaScript.
 create function tallystick.reject_reason(p_observation tallystick.observation)
 returns text
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
-    when (p_observation).reject_reason <> '' then left((p_observation).reject_reason, 100)
-    when (p_observation).source = '' then 'missing_source'
-    when (p_observation).event_key = '' then 'missing_key'
-    when (p_observation).occurred_at = '' then 'missing_time'
+begin
+  return case
+    when p_observation.reject_reason <> '' then left(p_observation.reject_reason, 100)
+    when p_observation.source = '' then 'missing_source'
+    when p_observation.event_key = '' then 'missing_key'
+    when p_observation.occurred_at = '' then 'missing_time'
     when not (
-        (p_observation).occurred_at like '____-__-__T__:__:__.%Z'
-        and translate((p_observation).occurred_at, '0123456789', '') = '--T::.Z'
+        p_observation.occurred_at like '____-__-__T__:__:__.%Z'
+        and translate(p_observation.occurred_at, '0123456789', '') = '--T::.Z'
       )
-      and (p_observation).occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$'
+      and p_observation.occurred_at !~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$'
     then
       case
-        when (p_observation).occurred_at ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?$' then 'time_without_offset'
+        when p_observation.occurred_at ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?$' then 'time_without_offset'
         else 'not_a_time'
       end
-    when left((p_observation).occurred_at, 4) in ('0000', '0001', '9999') then 'not_a_time'
+    when left(p_observation.occurred_at, 4) in ('0000', '0001', '9999') then 'not_a_time'
     when least(
-      (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
-      (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens, (p_observation).output_tokens,
-      (p_observation).thinking_tokens, (p_observation).web_search_requests, (p_observation).message_count
+      p_observation.input_tokens, p_observation.cache_creation_5m_tokens,
+      p_observation.cache_creation_1h_tokens, p_observation.cache_read_tokens, p_observation.output_tokens,
+      p_observation.thinking_tokens, p_observation.web_search_requests, p_observation.message_count
     ) < 0 then 'negative'
     when greatest(
-      (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
-      (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens, (p_observation).output_tokens,
-      (p_observation).thinking_tokens, (p_observation).web_search_requests, (p_observation).message_count
+      p_observation.input_tokens, p_observation.cache_creation_5m_tokens,
+      p_observation.cache_creation_1h_tokens, p_observation.cache_read_tokens, p_observation.output_tokens,
+      p_observation.thinking_tokens, p_observation.web_search_requests, p_observation.message_count
     ) > 1000000000000 then 'too_large'
-    when (p_observation).thinking_tokens > (p_observation).output_tokens then 'thinking_over_output'
-    when not coalesce((p_observation).reported_cost_usd between 0 and 1000000000000, true)
-      or pg_catalog.scale((p_observation).reported_cost_usd) > 30 then 'not_a_cost'
-    when octet_length((p_observation).event_key) > 300
-      or octet_length((p_observation).session_id) > 200
-      or octet_length((p_observation).project) > 500
-      or octet_length((p_observation).model) > 200
-      or octet_length((p_observation).place_order) > 300
+    when p_observation.thinking_tokens > p_observation.output_tokens then 'thinking_over_output'
+    when not coalesce(p_observation.reported_cost_usd between 0 and 1000000000000, true)
+      or pg_catalog.scale(p_observation.reported_cost_usd) > 30 then 'not_a_cost'
+    when octet_length(p_observation.event_key) > 300
+      or octet_length(p_observation.session_id) > 200
+      or octet_length(p_observation.project) > 500
+      or octet_length(p_observation.model) > 200
+      or octet_length(p_observation.place_order) > 300
       or greatest(
-        octet_length((p_observation).source), octet_length((p_observation).provider),
-        octet_length((p_observation).device), octet_length((p_observation).git_branch),
-        octet_length((p_observation).agent_version), octet_length((p_observation).request_id),
-        octet_length((p_observation).service_tier), octet_length((p_observation).speed),
-        octet_length((p_observation).inference_geo)
+        octet_length(p_observation.source), octet_length(p_observation.provider),
+        octet_length(p_observation.device), octet_length(p_observation.git_branch),
+        octet_length(p_observation.agent_version), octet_length(p_observation.request_id),
+        octet_length(p_observation.service_tier), octet_length(p_observation.speed),
+        octet_length(p_observation.inference_geo)
       ) > 200
-      or (p_observation).flags <> '{}' and octet_length(array_to_string((p_observation).flags, ',')) > 200
+      or p_observation.flags <> '{}' and octet_length(array_to_string(p_observation.flags, ',')) > 200
     then 'label_too_long'
-    when (p_observation).flags <> '{}' and array_ndims((p_observation).flags) > 1 then 'not_a_list'
-    when (p_observation).grain not in ('call', 'turn', 'session_delta', 'import') then 'unknown_grain'
-  end
+    when p_observation.flags <> '{}' and array_ndims(p_observation.flags) > 1 then 'not_a_list'
+    when p_observation.grain not in ('call', 'turn', 'session_delta', 'import') then 'unknown_grain'
+  end;
+end
 $$;
 comment on function tallystick.reject_reason(tallystick.observation) is
   'Why an observation cannot be counted, null when it can.';
@@ -221,23 +227,29 @@ comment on function tallystick.read_observations(json) is
 -- the record itself (clock_skew also from when it was met) and never rank.
 create function tallystick.amount_flags(p_flags text[])
 returns text[]
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_flags && '{time_inherited,clock_skew,implausible}'
     then array_remove(array_remove(array_remove(p_flags, 'time_inherited'), 'clock_skew'), 'implausible')
     else p_flags
-  end
+  end;
+end
 $$;
 comment on function tallystick.amount_flags(text[]) is 'The flags that go with the counts.';
 
 create function tallystick.place_flags(p_flags text[])
 returns text[]
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case when 'time_inherited' = any (p_flags) then '{time_inherited}'::text[] else '{}'::text[] end
+begin
+  return case when 'time_inherited' = any (p_flags) then '{time_inherited}'::text[] else '{}'::text[] end;
+end
 $$;
 comment on function tallystick.place_flags(text[]) is 'The flags that go with the time and place.';
 
@@ -245,10 +257,12 @@ create function tallystick.event_flags(
   p_amount_flags text[], p_place_flags text[], p_most_tokens bigint, p_occurred_at timestamptz, p_now timestamptz
 )
 returns text[]
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_amount_flags = '{}' and p_place_flags = '{}' and p_most_tokens <= 50000000
       and p_occurred_at between '2023-01-01Z' and p_now + interval '1 day'
     then '{}'::text[]
@@ -258,7 +272,8 @@ as $$
         when p_occurred_at between '2023-01-01Z' and p_now + interval '1 day' then '{}'::text[]
         else '{clock_skew}'::text[]
       end
-  end
+  end;
+end
 $$;
 comment on function tallystick.event_flags(text[], text[], bigint, timestamptz, timestamptz) is
   'The flags given, and implausible: over 50 million tokens in a bucket; clock_skew: before 2023, or over a day ahead.';
@@ -306,61 +321,73 @@ comment on type tallystick.when_and_where is 'The order in which the least obser
 
 create function tallystick.how_much(p_observation tallystick.observation)
 returns tallystick.how_much
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_observation).is_final, (p_observation).output_tokens, (p_observation).origin_rank,
-    (p_observation).input_tokens, (p_observation).cache_creation_5m_tokens,
-    (p_observation).cache_creation_1h_tokens, (p_observation).cache_read_tokens,
-    (p_observation).thinking_tokens, (p_observation).web_search_requests, (p_observation).message_count,
-    (p_observation).provider, (p_observation).model, (p_observation).service_tier, (p_observation).speed,
-    (p_observation).inference_geo, (p_observation).grain, coalesce((p_observation).reported_cost_usd, -1),
-    tallystick.amount_flags((p_observation).flags)
-  )::tallystick.how_much
+begin
+  return row(
+    p_observation.is_final, p_observation.output_tokens, p_observation.origin_rank,
+    p_observation.input_tokens, p_observation.cache_creation_5m_tokens,
+    p_observation.cache_creation_1h_tokens, p_observation.cache_read_tokens,
+    p_observation.thinking_tokens, p_observation.web_search_requests, p_observation.message_count,
+    p_observation.provider, p_observation.model, p_observation.service_tier, p_observation.speed,
+    p_observation.inference_geo, p_observation.grain, coalesce(p_observation.reported_cost_usd, -1),
+    tallystick.amount_flags(p_observation.flags)
+  )::tallystick.how_much;
+end
 $$;
 comment on function tallystick.how_much(tallystick.observation) is 'The rank of an observation in how much.';
 
 create function tallystick.how_much(p_event public.token_usage_events)
 returns tallystick.how_much
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_event).is_final, (p_event).output_tokens, (p_event).origin_rank, (p_event).input_tokens,
-    (p_event).cache_creation_5m_tokens, (p_event).cache_creation_1h_tokens, (p_event).cache_read_tokens,
-    (p_event).thinking_tokens, (p_event).web_search_requests, (p_event).message_count, (p_event).provider,
-    (p_event).model, (p_event).service_tier, (p_event).speed, (p_event).inference_geo, (p_event).grain,
-    coalesce((p_event).reported_cost_usd, -1), tallystick.amount_flags((p_event).flags)
-  )::tallystick.how_much
+begin
+  return row(
+    p_event.is_final, p_event.output_tokens, p_event.origin_rank, p_event.input_tokens,
+    p_event.cache_creation_5m_tokens, p_event.cache_creation_1h_tokens, p_event.cache_read_tokens,
+    p_event.thinking_tokens, p_event.web_search_requests, p_event.message_count, p_event.provider,
+    p_event.model, p_event.service_tier, p_event.speed, p_event.inference_geo, p_event.grain,
+    coalesce(p_event.reported_cost_usd, -1), tallystick.amount_flags(p_event.flags)
+  )::tallystick.how_much;
+end
 $$;
 comment on function tallystick.how_much(public.token_usage_events) is 'The rank of what an event holds in how much.';
 
 create function tallystick.when_and_where(p_observation tallystick.observation)
 returns tallystick.when_and_where
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_observation).occurred_at::timestamptz < '2023-01-01Z', (p_observation).occurred_at::timestamptz,
-    (p_observation).place_order, (p_observation).source, (p_observation).session_id, (p_observation).project,
-    (p_observation).device, (p_observation).git_branch, (p_observation).agent_version,
-    (p_observation).is_sidechain, (p_observation).request_id, tallystick.place_flags((p_observation).flags)
-  )::tallystick.when_and_where
+begin
+  return row(
+    p_observation.occurred_at::timestamptz < '2023-01-01Z', p_observation.occurred_at::timestamptz,
+    p_observation.place_order, p_observation.source, p_observation.session_id, p_observation.project,
+    p_observation.device, p_observation.git_branch, p_observation.agent_version,
+    p_observation.is_sidechain, p_observation.request_id, tallystick.place_flags(p_observation.flags)
+  )::tallystick.when_and_where;
+end
 $$;
 comment on function tallystick.when_and_where(tallystick.observation) is
   'The rank of an observation in when and where; a time before 2023 is a broken clock and comes last.';
 
 create function tallystick.when_and_where(p_event public.token_usage_events)
 returns tallystick.when_and_where
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_event).occurred_at < '2023-01-01 00:00:00+00', (p_event).occurred_at, (p_event).place_order, (p_event).source,
-    (p_event).session_id, (p_event).project, (p_event).device, (p_event).git_branch, (p_event).agent_version,
-    (p_event).is_sidechain, (p_event).request_id, tallystick.place_flags((p_event).flags)
-  )::tallystick.when_and_where
+begin
+  return row(
+    p_event.occurred_at < '2023-01-01 00:00:00+00', p_event.occurred_at, p_event.place_order, p_event.source,
+    p_event.session_id, p_event.project, p_event.device, p_event.git_branch, p_event.agent_version,
+    p_event.is_sidechain, p_event.request_id, tallystick.place_flags(p_event.flags)
+  )::tallystick.when_and_where;
+end
 $$;
 comment on function tallystick.when_and_where(public.token_usage_events) is
   'The rank of what an event holds in when and where.';

@@ -186,26 +186,32 @@ comment on function tallystick.read_snapshots(jsonb, jsonb, uuid) is
 -- its digest, and so does one that could be taken for a digest, or would make the key too long. So do sources.
 create function tallystick.key_part(p_label text, p_max_bytes integer)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when strpos(p_label, ':') > 0 or p_label like 'sha256-%' or octet_length(p_label) > p_max_bytes
     then 'sha256-' || encode(sha256(convert_to(p_label, 'UTF8')), 'hex')
     else p_label
-  end
+  end;
+end
 $$;
 comment on function tallystick.key_part(text, integer) is 'A label as a part of a key that ends with a colon.';
 
 create function tallystick.delta_prefix(p_source text, p_session_id text)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_source = 'snapshot' then 'snapshot:' || tallystick.key_part(p_session_id, 200)
     else 'snapshot/' || tallystick.key_part(p_source, 40) || ':' || tallystick.key_part(p_session_id, 100)
-  end || ':'
+  end || ':';
+end
 $$;
 comment on function tallystick.delta_prefix(text, text) is 'What the event keys of a session''s deltas begin with.';
 
@@ -218,6 +224,7 @@ create function tallystick.delta_key(
 returns text
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
   select k.event_key
   from generate_series(1, cardinality(p_deltas) + 1) as n (number)

@@ -12,10 +12,12 @@
 -- Other words for the providers of the list. A word that is not here stands for itself.
 create function tallystick.price_provider(p_provider text)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case lower(btrim(p_provider))
+begin
+  return case lower(btrim(p_provider))
     when 'amazon' then 'aws'
     when 'amazon-bedrock' then 'aws'
     when 'bedrock' then 'aws'
@@ -33,7 +35,8 @@ as $$
     when 'xai' then 'x-ai'
     when 'z-ai' then 'zai'
     else lower(btrim(p_provider))
-  end
+  end;
+end
 $$;
 comment on function tallystick.price_provider(text) is 'The provider as the price list calls it.';
 revoke all on function tallystick.price_provider(text) from public, anon, authenticated, service_role;
@@ -41,13 +44,16 @@ revoke all on function tallystick.price_provider(text) from public, anon, authen
 -- [1m] asks a model for its long context window: the same model, at the same rates.
 create function tallystick.price_model(p_model text)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when right(lower(btrim(p_model)), 4) = '[1m]' then left(lower(btrim(p_model)), -4)
     else lower(btrim(p_model))
-  end
+  end;
+end
 $$;
 comment on function tallystick.price_model(text) is 'The model as the price list spells it.';
 revoke all on function tallystick.price_model(text) from public, anon, authenticated, service_role;
@@ -177,10 +183,13 @@ revoke all on function tallystick.resolve_model(uuid, text, text) from public, a
 
 create function tallystick.implies_fast(p_price public.token_usage_prices, p_model text)
 returns boolean
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select right(tallystick.price_model(p_model), 5) = '-fast' and right((p_price).model, 5) <> '-fast'
+begin
+  return right(tallystick.price_model(p_model), 5) = '-fast' and right(p_price.model, 5) <> '-fast';
+end
 $$;
 comment on function tallystick.implies_fast(public.token_usage_prices, text) is
   'Whether the name says that the call was a fast one: it ends in -fast, and the name that is listed does not.';
@@ -193,10 +202,13 @@ create function tallystick.price_periods(p_user_id uuid, p_provider text, p_mode
 returns table (
   price public.token_usage_prices, valid_from timestamptz, valid_until timestamptz, implies_fast boolean
 )
-language sql
+language plpgsql
 stable
 rows 3
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select k.price, k.valid_from, lead(k.valid_from, 1, 'infinity') over (order by k.valid_from),
     tallystick.implies_fast(k.price, p_model)
   from (
@@ -212,7 +224,8 @@ as $$
     ) as l
     order by l.valid_from, l.is_own desc, l.price_id desc
   ) as k
-  where k.is_own or k.own_from is null or k.valid_from < k.own_from
+  where k.is_own or k.own_from is null or k.valid_from < k.own_from;
+end
 $$;
 comment on function tallystick.price_periods(uuid, text, text) is
   'The prices of a model, each with the time in which it holds: valid_from <= time < valid_until.';
@@ -220,13 +233,17 @@ revoke all on function tallystick.price_periods(uuid, text, text) from public, a
 
 create function tallystick.find_price(p_user_id uuid, p_provider text, p_model text, p_at timestamptz)
 returns table (price public.token_usage_prices, implies_fast boolean)
-language sql
+language plpgsql
 stable
 rows 1
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select f.price, f.implies_fast
   from tallystick.price_periods(p_user_id, p_provider, p_model) as f
-  where f.valid_from <= p_at and p_at < f.valid_until
+  where f.valid_from <= p_at and p_at < f.valid_until;
+end
 $$;
 comment on function tallystick.find_price(uuid, text, text, timestamptz) is
   'The price of a model at a time, no row where it has none; and whether the model''s name means a fast call.';
@@ -242,37 +259,39 @@ create function tallystick.cost_usd(
   p_input bigint, p_c5m bigint, p_c1h bigint, p_read bigint, p_output bigint, p_web bigint
 )
 returns numeric
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select
-    case
+begin
+  return case
       when p_grain = 'call'
-        and p_input + p_c5m + p_c1h + p_read > (p_price).long_context_threshold_tokens
-      then p_input * (p_price).long_input_usd_per_mtok
-        + p_c5m * (p_price).long_cache_creation_5m_usd_per_mtok
-        + p_c1h * (p_price).long_cache_creation_1h_usd_per_mtok
-        + p_read * (p_price).long_cache_read_usd_per_mtok
-        + p_output * (p_price).long_output_usd_per_mtok
-      else p_input * (p_price).input_usd_per_mtok
-        + p_c5m * (p_price).cache_creation_5m_usd_per_mtok
-        + p_c1h * (p_price).cache_creation_1h_usd_per_mtok
-        + p_read * (p_price).cache_read_usd_per_mtok
-        + p_output * (p_price).output_usd_per_mtok
+        and p_input + p_c5m + p_c1h + p_read > p_price.long_context_threshold_tokens
+      then p_input * p_price.long_input_usd_per_mtok
+        + p_c5m * p_price.long_cache_creation_5m_usd_per_mtok
+        + p_c1h * p_price.long_cache_creation_1h_usd_per_mtok
+        + p_read * p_price.long_cache_read_usd_per_mtok
+        + p_output * p_price.long_output_usd_per_mtok
+      else p_input * p_price.input_usd_per_mtok
+        + p_c5m * p_price.cache_creation_5m_usd_per_mtok
+        + p_c1h * p_price.cache_creation_1h_usd_per_mtok
+        + p_read * p_price.cache_read_usd_per_mtok
+        + p_output * p_price.output_usd_per_mtok
     end
     * 0.000001
     * case
       when p_service_tier in ('', 'standard', 'default', 'auto') then 1
-      when p_service_tier = 'batch' then (p_price).batch_multiplier
-      when p_service_tier = 'flex' then (p_price).flex_multiplier
-      when p_service_tier in ('priority', 'fast') then (p_price).priority_multiplier
+      when p_service_tier = 'batch' then p_price.batch_multiplier
+      when p_service_tier = 'flex' then p_price.flex_multiplier
+      when p_service_tier in ('priority', 'fast') then p_price.priority_multiplier
     end
     * case
       when p_speed in ('', 'standard') then 1
-      when p_speed = 'fast' then (p_price).fast_multiplier
+      when p_speed = 'fast' then p_price.fast_multiplier
     end
-    * case when p_inference_geo = 'us' then (p_price).us_multiplier else 1 end
-    + p_web * (p_price).web_search_usd
+    * case when p_inference_geo = 'us' then p_price.us_multiplier else 1 end
+    + p_web * p_price.web_search_usd;
+end
 $$;
 comment on function tallystick.cost_usd(
   public.token_usage_prices, text, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint
@@ -283,21 +302,24 @@ revoke all on function tallystick.cost_usd(
 
 create function tallystick.price_digest(p_price public.token_usage_prices)
 returns text
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select encode(sha256(convert_to(jsonb_build_array(
-    (p_price).provider, (p_price).model, extract(epoch from (p_price).valid_from),
-    trim_scale((p_price).input_usd_per_mtok), trim_scale((p_price).output_usd_per_mtok),
-    trim_scale((p_price).cache_read_usd_per_mtok), trim_scale((p_price).cache_creation_5m_usd_per_mtok),
-    trim_scale((p_price).cache_creation_1h_usd_per_mtok), (p_price).long_context_threshold_tokens,
-    trim_scale((p_price).long_input_usd_per_mtok), trim_scale((p_price).long_output_usd_per_mtok),
-    trim_scale((p_price).long_cache_read_usd_per_mtok), trim_scale((p_price).long_cache_creation_5m_usd_per_mtok),
-    trim_scale((p_price).long_cache_creation_1h_usd_per_mtok), trim_scale((p_price).batch_multiplier),
-    trim_scale((p_price).flex_multiplier), trim_scale((p_price).priority_multiplier),
-    trim_scale((p_price).fast_multiplier), trim_scale((p_price).us_multiplier),
-    trim_scale((p_price).web_search_usd)
-  )::text, 'UTF8')), 'hex')
+begin
+  return encode(sha256(convert_to(jsonb_build_array(
+    p_price.provider, p_price.model, extract(epoch from p_price.valid_from),
+    trim_scale(p_price.input_usd_per_mtok), trim_scale(p_price.output_usd_per_mtok),
+    trim_scale(p_price.cache_read_usd_per_mtok), trim_scale(p_price.cache_creation_5m_usd_per_mtok),
+    trim_scale(p_price.cache_creation_1h_usd_per_mtok), p_price.long_context_threshold_tokens,
+    trim_scale(p_price.long_input_usd_per_mtok), trim_scale(p_price.long_output_usd_per_mtok),
+    trim_scale(p_price.long_cache_read_usd_per_mtok), trim_scale(p_price.long_cache_creation_5m_usd_per_mtok),
+    trim_scale(p_price.long_cache_creation_1h_usd_per_mtok), trim_scale(p_price.batch_multiplier),
+    trim_scale(p_price.flex_multiplier), trim_scale(p_price.priority_multiplier),
+    trim_scale(p_price.fast_multiplier), trim_scale(p_price.us_multiplier),
+    trim_scale(p_price.web_search_usd)
+  )::text, 'UTF8')), 'hex');
+end
 $$;
 comment on function tallystick.price_digest(public.token_usage_prices) is
   'The sha256 of what a price says, whoever says it and whenever.';

@@ -1,16 +1,14 @@
 -- How reports read. The road of a question:
 --
 --   checked_filter   what was asked, checked, with the zone and its bounds worked out
---   usage_slices     the rows to add up, from the cheapest table that can answer
---   usage_totals     ... grouped: the one list of sums
+--   usage_totals     the one list of sums, from the cheapest table that can answer
 --   usage_report, usage_sessions, usage_blocks: the rows to show, as pages
 --
 -- No rollup knows the device, which would make each of them longer and every ingest dearer for a question that is asked
 -- seldom: a report by device, or of one, reads the events of its range by events_by_time, as one in another zone does.
 --
--- Helpers in `language sql` without settings are there to be inlined: a slice never passes through a tuple store. They
--- run inside the bodies alone, which pin the search path and ask check_caller() first, and which plan each call for its
--- own arguments: the tables that a question leaves out, and the labels that it does not group by, then cost nothing.
+-- The bodies plan each call for its own arguments: the tables that a question leaves out, and the labels that it does
+-- not group by, then cost nothing.
 
 create type tallystick.usage_filter as (
   since date,
@@ -36,20 +34,19 @@ create type tallystick.usage_grouping as (
   by_project boolean,
   by_model boolean,
   by_device boolean,
-  lists_models boolean
+  lists_models boolean,
+  is_list boolean
 );
-comment on type tallystick.usage_grouping is 'What a report groups by; period is day, week, month or null.';
+comment on type tallystick.usage_grouping is
+  'What a report groups by; period is day, week, month or null. A list has the labels alone, without their sums.';
 
-create type tallystick.usage_slice as (
+create type tallystick.usage_total as (
   period_start date,
   source text collate "C",
   session_id text collate "C",
   project text collate "C",
   model text collate "C",
   device text collate "C",
-  own_source text collate "C",
-  own_session_id text collate "C",
-  own_model text collate "C",
   event_count bigint,
   message_count bigint,
   unpriced_message_count bigint,
@@ -62,8 +59,7 @@ create type tallystick.usage_slice as (
   cost_usd numeric,
   models text[]
 );
-comment on type tallystick.usage_slice is
-  'Sums under the labels that a report groups by ('''' for the others); own_ are the labels of the row itself.';
+comment on type tallystick.usage_total is 'Sums under the labels that a report groups by ('''' for the others).';
 
 create type tallystick.page_key as (
   period_start date,
@@ -162,110 +158,111 @@ as $$
   select row(
     p_period, p_week_start, coalesce(p_by in ('source', 'session'), false), coalesce(p_by = 'session', false),
     coalesce('project' in (p_label, p_by), false), coalesce('model' in (p_label, p_by), false),
-    coalesce('device' in (p_label, p_by), false), false
+    coalesce('device' in (p_label, p_by), false), false, false
   )::tallystick.usage_grouping
 $$;
 comment on function tallystick.usage_grouping is
   'What a report groups by: a period, its own label and the breakdown. A session is known by its source too.';
 revoke all on function tallystick.usage_grouping from public, anon, authenticated;
 
+-- Their places, because a function that pins its path hands over its rows one by one, and those are wide. They hold for
+-- the statement that asks: join token_usage_events on ctid.
 create function tallystick.selected_events(p_user_id uuid, p_filter tallystick.usage_filter)
-returns setof public.token_usage_events
-language sql
+returns table (place tid)
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select e.* from public.token_usage_events as e
+begin
+  return query
+  select e.ctid from public.token_usage_events as e
   where e.user_id = p_user_id
-    and e.occurred_at >= (p_filter).called_from and e.occurred_at < (p_filter).called_before
+    and e.occurred_at >= p_filter.called_from and e.occurred_at < p_filter.called_before
     and case
-      when (p_filter).is_account_zone then e.usage_date between (p_filter).since and (p_filter).until
-      else e.occurred_at >= (p_filter).called_from + interval '2 days'
-        and e.occurred_at < (p_filter).called_before - interval '2 days'
-        or (e.occurred_at at time zone (p_filter).time_zone)::date between (p_filter).since and (p_filter).until
+      when p_filter.is_account_zone then e.usage_date between p_filter.since and p_filter.until
+      else e.occurred_at >= p_filter.called_from + interval '2 days'
+        and e.occurred_at < p_filter.called_before - interval '2 days'
+        or (e.occurred_at at time zone p_filter.time_zone)::date between p_filter.since and p_filter.until
     end
-    and ((p_filter).sources is null or e.source = any ((p_filter).sources))
-    and ((p_filter).projects is null or e.project = any ((p_filter).projects))
-    and ((p_filter).models is null or e.model = any ((p_filter).models))
-    and ((p_filter).sessions is null or e.session_id = any ((p_filter).sessions))
-    and ((p_filter).devices is null or e.device = any ((p_filter).devices))
+    and (p_filter.sources is null or e.source = any (p_filter.sources))
+    and (p_filter.projects is null or e.project = any (p_filter.projects))
+    and (p_filter.models is null or e.model = any (p_filter.models))
+    and (p_filter.sessions is null or e.session_id = any (p_filter.sessions))
+    and (p_filter.devices is null or e.device = any (p_filter.devices));
+end
 $$;
-comment on function tallystick.selected_events is 'The events that a filter lets through.';
+comment on function tallystick.selected_events is 'Where the events stand that a filter lets through.';
 revoke all on function tallystick.selected_events from public, anon, authenticated;
 
-create function tallystick.usage_slices(
+create function tallystick.usage_totals(
   p_user_id uuid, p_road text, p_filter tallystick.usage_filter, p_grouping tallystick.usage_grouping
 )
-returns setof tallystick.usage_slice
-language sql
+returns setof tallystick.usage_total
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select
-    case (p_grouping).period
+    case p_grouping.period
       when 'day' then s.usage_date
       -- 0001-01-01 was a Monday
-      when 'week' then s.usage_date - (s.usage_date - '0001-01-01'::date + 8 - (p_grouping).week_start) % 7
+      when 'week' then s.usage_date - (s.usage_date - '0001-01-01'::date + 8 - p_grouping.week_start) % 7
       when 'month' then date_trunc('month', s.usage_date::timestamp)::date
       else '-infinity'::date
     end,
-    case when (p_grouping).by_source then s.source else '' end,
-    case when (p_grouping).by_session then s.session_id else '' end,
-    case when (p_grouping).by_project then s.project else '' end,
-    case when (p_grouping).by_model then s.model else '' end,
-    case when (p_grouping).by_device then s.device else '' end,
-    s.source, s.session_id, s.model, s.event_count, s.message_count, s.unpriced_message_count, s.input_tokens,
-    s.output_tokens, s.thinking_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.web_search_requests,
-    s.cost_usd, null::text[]
+    case when p_grouping.by_source then s.source else '' end,
+    case when p_grouping.by_session then s.session_id else '' end,
+    case when p_grouping.by_project then s.project else '' end,
+    case when p_grouping.by_model then s.model else '' end,
+    case when p_grouping.by_device then s.device else '' end,
+    case when not p_grouping.is_list then sum(s.event_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.message_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.unpriced_message_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.input_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.output_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.thinking_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.cache_creation_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.cache_read_tokens)::bigint end,
+    case when not p_grouping.is_list then sum(s.web_search_requests)::bigint end,
+    case when not p_grouping.is_list then sum(s.cost_usd) end,
+    case when p_grouping.lists_models then array_agg(distinct s.model) end
   from (
     select d.usage_date, d.source, ''::text as session_id, d.project, d.model, ''::text as device, d.event_count,
       d.message_count, d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
       d.cache_creation_tokens, d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
     where p_road = 'by_day' and d.user_id = p_user_id
-      and d.usage_date between (p_filter).since and (p_filter).until
-      and ((p_filter).sources is null or d.source = any ((p_filter).sources))
-      and ((p_filter).projects is null or d.project = any ((p_filter).projects))
-      and ((p_filter).models is null or d.model = any ((p_filter).models))
+      and d.usage_date between p_filter.since and p_filter.until
+      and (p_filter.sources is null or d.source = any (p_filter.sources))
+      and (p_filter.projects is null or d.project = any (p_filter.projects))
+      and (p_filter.models is null or d.model = any (p_filter.models))
     union all
     select d.usage_date, d.source, d.session_id, d.project, d.model, ''::text, d.event_count, d.message_count,
       d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
     where p_road = 'by_session_day' and d.user_id = p_user_id
-      and d.usage_date between (p_filter).since and (p_filter).until
-      and ((p_filter).sources is null or d.source = any ((p_filter).sources))
-      and ((p_filter).projects is null or d.project = any ((p_filter).projects))
-      and ((p_filter).models is null or d.model = any ((p_filter).models))
-      and ((p_filter).sessions is null or d.session_id = any ((p_filter).sessions))
+      and d.usage_date between p_filter.since and p_filter.until
+      and (p_filter.sources is null or d.source = any (p_filter.sources))
+      and (p_filter.projects is null or d.project = any (p_filter.projects))
+      and (p_filter.models is null or d.model = any (p_filter.models))
+      and (p_filter.sessions is null or d.session_id = any (p_filter.sessions))
     union all
-    select (e.occurred_at at time zone (p_filter).time_zone)::date, e.source, e.session_id, e.project, e.model,
+    select (e.occurred_at at time zone p_filter.time_zone)::date, e.source, e.session_id, e.project, e.model,
       e.device, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
-    from tallystick.selected_events(p_user_id, p_filter) as e
+    from tallystick.selected_events(p_user_id, p_filter) as f
+    join public.token_usage_events as e on e.ctid = f.place
     where p_road = 'events'
   ) as s
+  group by 1, 2, 3, 4, 5, 6;
+end
 $$;
-comment on function tallystick.usage_slices is
-  'The rows that a report adds up: road is by_day, by_session_day or events; any other gives none.';
-revoke all on function tallystick.usage_slices from public, anon, authenticated;
-
-create function tallystick.usage_totals(
-  p_user_id uuid, p_road text, p_filter tallystick.usage_filter, p_grouping tallystick.usage_grouping
-)
-returns setof tallystick.usage_slice
-language sql
-stable
-as $$
-  select s.period_start, s.source, s.session_id, s.project, s.model, s.device, null::text, null::text, null::text,
-    sum(s.event_count)::bigint, sum(s.message_count)::bigint, sum(s.unpriced_message_count)::bigint,
-    sum(s.input_tokens)::bigint, sum(s.output_tokens)::bigint, sum(s.thinking_tokens)::bigint,
-    sum(s.cache_creation_tokens)::bigint, sum(s.cache_read_tokens)::bigint, sum(s.web_search_requests)::bigint,
-    sum(s.cost_usd),
-    case when (p_grouping).lists_models then array_agg(distinct s.own_model) end
-  from tallystick.usage_slices(p_user_id, p_road, p_filter, p_grouping) as s
-  group by s.period_start, s.source, s.session_id, s.project, s.model, s.device
-$$;
-comment on function tallystick.usage_totals is 'The sums of a report, by its labels.';
+comment on function tallystick.usage_totals is
+  'The sums of a report, by its labels: road is by_day, by_session_day or events, and any other gives none.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
 
 -- Nothing is priced where every message is unpriced and the costs add up to 0. A group of priced events that have no

@@ -71,6 +71,7 @@ as $$
 declare
   v_filter tallystick.usage_filter;
   v_grouping tallystick.usage_grouping := tallystick.usage_grouping(null, 1, p_by, 'session');
+  v_list tallystick.usage_grouping := tallystick.usage_grouping(null, 1, null, 'session');
   v_after tallystick.page_key;
   v_road text;
   v_is_all boolean := p_since is null and p_until is null and p_projects is null and p_models is null
@@ -82,6 +83,7 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
     p_limit
   );
+  v_list.is_list := true;
   v_after := tallystick.page_key(p_after, 'last_activity_at');
   v_road := case
     when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
@@ -101,8 +103,7 @@ begin
         or (z.last_activity_at, z.source, z.session_id) >= (v_after.at, v_after.source, v_after.session_id)
       )
       and (v_is_all or (z.source, z.session_id) in (
-        select s.own_source, s.own_session_id
-        from tallystick.usage_slices(p_user_id, v_road, v_filter, v_grouping) as s
+        select s.source, s.session_id from tallystick.usage_totals(p_user_id, v_road, v_filter, v_list) as s
       ))
     order by z.last_activity_at, z.source, z.session_id
     -- the session that the last page ended in may have more rows, or none
@@ -238,7 +239,8 @@ begin
     e.cache_creation_5m_tokens + e.cache_creation_1h_tokens, e.cache_read_tokens, e.web_search_requests,
     e.message_count, case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text,
     e.cost_basis, e.flags
-  from tallystick.selected_events(p_user_id, v_filter) as e
+  from tallystick.selected_events(p_user_id, v_filter) as f
+  join public.token_usage_events as e on e.ctid = f.place
   where p_after is null or (e.occurred_at, e.event_key) > (v_after.at, v_after.event_key)
   order by e.occurred_at, e.event_key
   limit p_limit;

@@ -90,14 +90,17 @@ revoke all on function tallystick.walk_blocks from public, anon, authenticated;
 
 create function tallystick.filter_within(p_filter tallystick.usage_filter, p_block tallystick.usage_block)
 returns tallystick.usage_filter
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    (p_filter).since, (p_filter).until, (p_filter).time_zone, (p_filter).is_account_zone,
-    greatest((p_filter).called_from, (p_block).block_start), least((p_filter).called_before, (p_block).block_end),
-    (p_filter).sources, (p_filter).projects, (p_filter).models, (p_filter).sessions, (p_filter).devices
-  )::tallystick.usage_filter
+begin
+  return row(
+    p_filter.since, p_filter.until, p_filter.time_zone, p_filter.is_account_zone,
+    greatest(p_filter.called_from, p_block.block_start), least(p_filter.called_before, p_block.block_end),
+    p_filter.sources, p_filter.projects, p_filter.models, p_filter.sessions, p_filter.devices
+  )::tallystick.usage_filter;
+end
 $$;
 comment on function tallystick.filter_within is 'The same filter, for the events of one block only.';
 revoke all on function tallystick.filter_within from public, anon, authenticated;
@@ -111,7 +114,7 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
+set plan_cache_mode = force_generic_plan
 set jit = off
 set enable_seqscan = off
 set enable_bitmapscan = off
