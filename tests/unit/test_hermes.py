@@ -86,6 +86,19 @@ def test_a_session_that_has_long_been_read_is_not_read_again(tmp_path: Path) -> 
     assert [snapshot.session_id for snapshot in third.snapshots] == ["20260901_0800_000003"]
 
 
+def test_a_session_is_read_though_the_clock_was_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    write(path, [session(1, 3), session(2, 3)])
+    run(path, "update messages set timestamp = timestamp + 1e9 where session_id = '20260901_0800_000000'")
+    first = read(path)
+    run(
+        path,
+        "insert into messages (session_id, role, timestamp) values ('20260901_0800_000001', 'assistant', 1788250000.0)",
+    )
+    again = read(path, first.state)
+    assert "20260901_0800_000001" in {snapshot.session_id for snapshot in again.snapshots}
+
+
 def test_without_messages_every_session_is_read_each_time_and_was_active_at_its_end(path: Path) -> None:
     run(path, "drop table messages; " + LATER.format("ended_at = started_at + 60"))
     first = read(path)

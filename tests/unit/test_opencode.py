@@ -117,6 +117,20 @@ def test_a_row_that_comes_late_with_an_old_time_is_asked(history: OpenCodeHistor
     assert 7 in [each.input_tokens for each in second.observations]
 
 
+def test_a_message_that_is_completed_after_the_clock_was_put_back_is_seen_and_a_broken_off_one_counted_once(
+    history: OpenCodeHistory,
+) -> None:
+    history.save_message("msg_1", make_message(), updated=CREATED_MS)
+    history.save_message("msg_2", make_message(time={"created": CREATED_MS}), updated=CREATED_MS)
+    history.save_message("msg_3", make_message(time={"created": CREATED_MS}), updated=CREATED_MS)
+    first = ask(opencode, history.path)
+    history.save_message("msg_2", make_message(at=CREATED_MS - 10_000_000), updated=CREATED_MS - 10_000_000)
+    second = ask(opencode, history.path, state=first.state)
+    assert "message:msg_2" in {each.position for each in second.observations}
+    assert second.state.line_counts == {"(not completed)": 2}
+    assert second.state.open_ids == ["msg_3"]
+
+
 def test_another_database_in_the_same_file_is_asked_for_all(history: OpenCodeHistory) -> None:
     history.save_message("msg_1", make_message(), updated=CREATED_MS)
     state = ask(opencode, history.path).state

@@ -71,6 +71,18 @@ def test_only_what_was_completed_lately_is_asked_again_and_all_of_another_databa
     assert [each.event_key for each in ask(zcode, path, state=first.state).observations] == ["zcode:usage_1"]
 
 
+def test_calls_are_seen_where_the_clock_was_put_back(usage: sqlite3.Connection, path: Path) -> None:
+    save_call(usage, 1)
+    save_call(usage, 2, status="running", completed_at=None)
+    first = ask(zcode, path)
+    hours_before = STARTED_MS - 10_000_000
+    save_call(usage, 2, completed_at=hours_before)
+    save_call(usage, 3, completed_at=hours_before)
+    second = ask(zcode, path, state=first.state)
+    keys = {each.event_key for each in second.observations}
+    assert keys >= {"zcode:usage_2", "zcode:usage_3"}
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [

@@ -24,21 +24,22 @@ _OPTIONAL: Final = ("ended_at", "api_call_count", "actual_cost_usd", "estimated_
 # sums are written beside the messages, though not in one go with them
 _OVERLAP_S: Final = 86_400
 
-_SESSIONS: Final = "select {columns}, null as last_message_at from sessions"
+_SESSIONS: Final = "select {columns}, null as last_message_at, 0 as last_rowid from sessions"
 _SESSIONS_SINCE: Final = """\
-select {columns}, m.last_message_at
+select {columns}, m.last_message_at, coalesce(m.last_rowid, 0)
 from sessions
 left join (
-  select session_id, max(timestamp) as last_message_at from messages group by session_id
+  select session_id, max(timestamp) as last_message_at, max(rowid) as last_rowid from messages group by session_id
 ) as m on m.session_id = sessions.id
-where coalesce(m.last_message_at, sessions.started_at) >= ?
+where coalesce(m.last_message_at, sessions.started_at) >= ? or m.last_rowid > ?
 """
 
 
 class ParserState(FileState, kw_only=True):
-    """The last activity of all sessions that were read, in seconds since 1970."""
+    """The last activity of all sessions that were read, in seconds since 1970, and the greatest number of a message."""
 
     last_activity_s: float = 0
+    last_rowid: int = 0
 
 
 def new_state(path: str, /) -> ParserState:
@@ -54,7 +55,7 @@ def queries(columns: Mapping[str, frozenset[str]], state: ParserState, /) -> lis
     if not messages.issuperset(("session_id", "timestamp")):
         return [Query("sessions", _SESSIONS.format(columns=", ".join(names)))]
     since = max(0.0, state.last_activity_s - _OVERLAP_S)
-    return [Query("sessions", _SESSIONS_SINCE.format(columns=", ".join(names)), (since,))]
+    return [Query("sessions", _SESSIONS_SINCE.format(columns=", ".join(names)), (since, state.last_rowid))]
 
 
 def take_rows(
@@ -72,7 +73,8 @@ def take_rows(
     del query, project_of
     rejected: list[Observation] = []
     snapshots: list[Snapshot] = []
-    for values in rows:
+    for *values, rowid in rows:
+        state.last_rowid = max(state.last_rowid, rowid)
         row: dict[str, object] = dict(zip((*_NEEDED, *_OPTIONAL, "last_message_at"), values, strict=True))
         reader = CountReader()
         snapshot = _snapshot(row, reader, device=device)

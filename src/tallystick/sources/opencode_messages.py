@@ -57,7 +57,7 @@ def observe(
         return []
     time = part_of(message, "time") or {}
     created, completed = time.get("created"), time.get("completed")
-    if completed is None:
+    if not is_completed(message):
         state.count_lines(NOT_COMPLETED)
         return []
     reader = CountReader()
@@ -100,6 +100,11 @@ def observe(
         for index in range(len(parts) - 1)
     ]
     return [_with_counts(step, part) for step, part in zip([*earlier, whole], parts, strict=True)]
+
+
+def is_completed(message: dict[str, Any]) -> bool:
+    """Whether a message has its last figures."""
+    return (part_of(message, "time") or {}).get("completed") is not None
 
 
 def _read_counts(record: dict[str, Any], reader: CountReader) -> _Counts:

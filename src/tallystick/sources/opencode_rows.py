@@ -1,8 +1,8 @@
 """The database of OpenCode, and of the agents made from it: what to ask, and how its rows are read; pure.
 
 A message is a row that is written again until it is complete. The next question leaves out what was not touched since
-the last one, with a minute to spare, and asks for all if the row is gone that was touched last: then it is another
-database, or an older one.
+the last one, with a minute to spare, unless it was not complete then, and asks for all if the row is gone that was
+touched last: then it is another database, or an older one.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.json_values import decode_object, decode_objects
-from tallystick.sources.opencode_messages import NO_TOKENS, NOT_COMPLETED, Place, observe
+from tallystick.sources.opencode_messages import NO_TOKENS, NOT_COMPLETED, Place, is_completed, observe
+from tallystick.sources.open_rows import argument_of, note_row
 
 KNOWN_LINE_TYPES: Final = frozenset({"user", NOT_COMPLETED, NO_TOKENS})
 OVERLAP_MS: Final = 60_000
@@ -30,17 +33,19 @@ select m.rowid, m.id, m.time_updated, m.data, m.session_id, s.directory, s.versi
   )
 from message as m left join session as s on s.id = m.session_id
 where m.data like '%"assistant"%' and (
-  m.time_updated >= ?1 or m.rowid > ?2 or not exists (select 1 from message where id = ?3)
+  m.time_updated >= ?1 or m.rowid > ?2 or instr(?3, char(10) || m.id || char(10))
+  or not exists (select 1 from message where id = ?4)
 )
 """
 
 
 class ParserState(FileState, kw_only=True):
-    """Of the message that was touched last: when, and its id; and the greatest number of a row."""
+    """Of the message touched last: when, and its id; the greatest number of a row, and messages in the making."""
 
     last_updated: int = 0
     last_id: str = ""
     last_rowid: int = 0
+    open_ids: list[str] = msgspec.field(default_factory=list)
 
 
 def new_state(_path: str, /) -> ParserState:
@@ -56,7 +61,8 @@ class OpenCodeRows:
     def queries(self, columns: Mapping[str, frozenset[str]], state: ParserState, /) -> list[Query]:
         if any(not needed <= columns.get(table, frozenset()) for table, needed in _NEEDED.items()):
             return []
-        return [Query("messages", _MESSAGES, (state.last_updated - OVERLAP_MS, state.last_rowid, state.last_id))]
+        since, open_ids = state.last_updated - OVERLAP_MS, argument_of(state.open_ids)
+        return [Query("messages", _MESSAGES, (since, state.last_rowid, open_ids, state.last_id))]
 
     def take_rows(
         self,
@@ -83,6 +89,10 @@ class OpenCodeRows:
             message = decode_object(data)
             if message is None:
                 observations.append(reject(state, source=self._source, position=place.position, reason="not_json"))
+                continue
+            is_open = not is_completed(message)
+            is_new = note_row(state.open_ids, place.message_id, is_open=is_open)
+            if is_open and not is_new:
                 continue
             observations += observe(
                 message,

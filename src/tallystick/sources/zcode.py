@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from tallystick.observation import Observation
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.members import CountReader, text_of
+from tallystick.sources.open_rows import argument_of, note_row
 from tallystick.sources.times import time_of_number
 
 SOURCE: Final = "zcode"
@@ -21,19 +24,20 @@ _COLUMNS: Final = (
 _NEEDED: Final = {"model_usage": frozenset(_COLUMNS), "session": frozenset({"id", "parent_id", "directory"})}
 _CALLS: Final = """\
 select u.id, u.session_id, u.model_id, u.started_at, u.completed_at, u.input_tokens, u.output_tokens,
-  u.reasoning_tokens, u.cache_creation_input_tokens, u.cache_read_input_tokens, s.directory, s.parent_id
+  u.reasoning_tokens, u.cache_creation_input_tokens, u.cache_read_input_tokens, s.directory, s.parent_id, u.rowid
 from model_usage as u left join session as s on s.id = u.session_id
-where u.completed_at is not null and (
-  u.completed_at >= ?1 or not exists (select 1 from model_usage where id = ?2)
-)
+where u.completed_at >= ?1 or u.rowid > ?2 or instr(?3, char(10) || u.id || char(10))
+  or not exists (select 1 from model_usage where id = ?4)
 """
 
 
 class ParserState(FileState, kw_only=True):
-    """Of the call that was completed last: when, and its id."""
+    """Of the call that was completed last: when, and its id; the greatest number of a row, and rows in the making."""
 
     last_completed: int = 0
     last_id: str = ""
+    last_rowid: int = 0
+    open_ids: list[str] = msgspec.field(default_factory=list)
 
 
 def new_state(_path: str, /) -> ParserState:
@@ -43,7 +47,8 @@ def new_state(_path: str, /) -> ParserState:
 def queries(columns: Mapping[str, frozenset[str]], state: ParserState, /) -> list[Query]:
     if any(not needed <= columns.get(table, frozenset()) for table, needed in _NEEDED.items()):
         return []
-    return [Query("calls", _CALLS, (state.last_completed - OVERLAP_MS, state.last_id))]
+    since, open_ids = state.last_completed - OVERLAP_MS, argument_of(state.open_ids)
+    return [Query("calls", _CALLS, (since, state.last_rowid, open_ids, state.last_id))]
 
 
 def take_rows(
@@ -55,9 +60,13 @@ def take_rows(
     device: str,
 ) -> Parsed:
     observations = []
-    for values in rows:
+    for *values, rowid in rows:
         row: dict[str, Any] = dict(zip((*_COLUMNS, "directory", "parent_id"), values, strict=True))
         completed = row["completed_at"]
+        state.last_rowid = max(state.last_rowid, rowid)
+        note_row(state.open_ids, str(row["id"]), is_open=completed is None)
+        if completed is None:
+            continue
         if isinstance(completed, int) and completed >= state.last_completed:
             state.last_completed, state.last_id = completed, str(row["id"])
         if observation := _observe(row, state, project_of=project_of, device=device):
