@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tallystick.collector.watch import HINT_WAIT_MS, Watcher
+from tallystick.config import Settings
+from tallystick.errors import LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import UsageFilter
-from tests.acceptance.machines import line
+from tests.acceptance.machines import Machine, line
+from tests.corpus import pi
+from tests.corpus.reading import written
 from tests.servers import connect, database_url
 
 LIMIT_S = 60.0
+CAN_LIMIT = (
+    os.geteuid() == 0 and subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0
+)
 
 
 class Watched:
@@ -30,6 +42,7 @@ class Watched:
         self.postgres_url = postgres_url
         self.user_id = str(uuid.uuid4())
         self.url = url
+        self.home = home
         self.log_file = home / "watch.log"
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -46,11 +59,11 @@ class Watched:
         self.folder.mkdir(parents=True)
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *before: str) -> subprocess.Popen[bytes]:
+        """`tally watch`, by way of another program where one stands before it."""
+        command = [*before, sys.executable, "-m", "tallystick", "watch"]
         with self.log_file.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tallystick", "watch"], env=self.environ, stdin=subprocess.DEVNULL, stderr=log
-            )
+            process = subprocess.Popen(command, env=self.environ, stdin=subprocess.PIPE, stderr=log)
         self.processes.append(process)
         return process
 
@@ -92,7 +105,7 @@ def watched(home: Path, ledger_url_18: str, server_urls: dict[str, str]) -> Iter
     yield watched
     for process in watched.processes:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_what_is_written_while_it_follows_is_taken_in(watched: Watched) -> None:
@@ -120,6 +133,98 @@ def test_a_last_line_without_its_newline_is_taken_in_when_it_has_rested(watched:
     watched.wait_for_events(1)
     watched.append("one.jsonl", line(2).rstrip(b"\n"))
     watched.wait_for_events(2)
+
+
+def test_a_line_at_rest_is_taken_in_while_others_are_written_without_end(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1))
+    watched.start()
+    watched.wait_for_events(1)
+    watched.append("one.jsonl", line(2, output_tokens=10**6).rstrip(b"\n"))
+    numbers = itertools.count(3)
+
+    def is_taken_in() -> bool:
+        watched.append("two.jsonl", line(next(numbers)))
+        time.sleep(0.2)
+        with Ledger.connect(watched.url, user_id=watched.user_id) as ledger:
+            return ledger.usage_summary(UsageFilter()).output_tokens > 10**6
+
+    until(is_taken_in)
+
+
+def test_folders_that_come_while_it_follows_are_followed(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1))
+    watched.start()
+    watched.wait_for_events(1)
+    # of an agent that was not there
+    session = watched.home / ".pi" / "agent" / pi.PATH
+    session.parent.mkdir(parents=True)
+    session.write_bytes(written(pi.header(), pi.message(1)))
+    watched.wait_for_events(2)
+    # and one that was, in its own place
+    shutil.rmtree(watched.folder)
+    watched.folder.mkdir()
+    watched.append("two.jsonl", line(2))
+    watched.wait_for_events(3)
+    watched.append("two.jsonl", line(3))
+    watched.wait_for_events(4)
+
+
+def start_with_one_watch(watched: Watched) -> None:
+    """In a user namespace, which has a limit of its own, and whose users are those outside."""
+    limited = 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"'
+    process = watched.start("unshare", "-U", "sh", "-c", f"read _ && exec sh -c '{limited}' sh \"$@\"", "sh")
+    outside = Path("/proc/self/ns/user").readlink()
+    until(lambda: Path(f"/proc/{process.pid}/ns/user").readlink() != outside)
+    for kind in ("uid_map", "gid_map"):
+        Path(f"/proc/{process.pid}/{kind}").write_text("0 0 65536\n")
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.close()
+
+
+@pytest.mark.skipif(not CAN_LIMIT, reason="needs a user namespace, in which watches can be limited")
+def test_where_the_system_tells_of_nothing_more_it_looks_by_itself_and_says_so_once(watched: Watched) -> None:
+    watched.append("one.jsonl", line(1))
+    start_with_one_watch(watched)
+    watched.wait_for_events(1)
+    for number in (2, 3):
+        watched.append("one.jsonl", line(number))
+        watched.wait_for_events(number)
+    (told,) = [entry for entry in watched.log() if entry["level"] == "warning"]
+    assert told["event"] == "not told of changes"
+    assert "limit reached" in told["reason"]
+    assert "max_user_watches" in told["hint"]
+
+
+class Hurried(threading.Event):
+    """Waits for nothing, and notes for how long it was to; the ledger goes when files are waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        if timeout == HINT_WAIT_MS / 1000:
+            raise LedgerUnavailable("gone again")
+        self.waits.append(timeout)
+        if len(self.waits) == 6:
+            self.set()
+        return self.is_set()
+
+
+def test_pauses_grow_until_everything_was_taken_in(here: Machine) -> None:
+    stop = Hurried()
+
+    @contextmanager
+    def open_ledger() -> Iterator[tuple[Ledger, Settings]]:
+        if len(stop.waits) != 4:
+            raise LedgerUnavailable("gone")
+        yield here.ledger, here.settings
+
+    Watcher(here.settings, open_ledger=open_ledger, stop=stop, pid=1).run()
+    bases = [1, 2, 4, 8, 1, 2]
+    assert [0.5 * base <= wait <= 1.5 * base for base, wait in zip(bases, stop.waits, strict=True)] == [True] * 6
 
 
 def test_one_follows_and_another_is_told_so(watched: Watched) -> None:

@@ -115,6 +115,16 @@ def test_a_line_that_no_newline_ends_is_taken_once_the_file_has_rested(tmp_path:
     assert (taken.checkpoint.offset, taken.checkpoint.is_settled, taken.checkpoint.pending_bytes) == (2, True, 0)
 
 
+def test_a_file_of_a_time_to_come_has_rested(tmp_path: Path) -> None:
+    path = write(tmp_path / "t", b'1\n{"a":2}')
+    waiting = read(path).checkpoint
+    # it was written before the clock was put back
+    to_come = time.time_ns() + 3600 * 10**9
+    os.utime(path, ns=(to_come, to_come))
+    taken = read(path, waiting._replace(mtime_ns=to_come))
+    assert (taken.texts, taken.checkpoint.is_settled) == ([b'{"a":2}'], True)
+
+
 def test_a_torn_last_line_stays_pending_and_is_not_looked_at_again(tmp_path: Path) -> None:
     reading = read(write(tmp_path / "t", b'1\n{"a":'))
     assert (reading.texts, reading.pending_bytes, reading.checkpoint.is_settled) == ([b"1\n"], 5, True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,6 +62,11 @@ class Checkpoint(NamedTuple):
     fingerprint: bytes
     is_settled: bool
     pending_bytes: int
+
+
+def has_rested(mtime_ns: int) -> bool:
+    """Whether nobody seems to be writing a file now; one of a time to come is from before the clock was put back."""
+    return abs(time.time_ns() - mtime_ns) >= REST_NS
 
 
 def bytes_to_read(size: int, checkpoint: Checkpoint | None) -> int:

@@ -6,12 +6,11 @@ There is no reading on from where one left off; the keys of its records make it 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from io import FileIO
 from types import TracebackType
 
-from tallystick.collector.checkpoint import REST_NS, Checkpoint
+from tallystick.collector.checkpoint import Checkpoint, has_rested
 from tallystick.collector.tail import MAX_LINE_BYTES, READ_BYTES, Chunk
 from tallystick.sources.formats import NotWhole
 
@@ -78,7 +77,7 @@ class CompressedLines:
             status.st_mtime_ns,
             offset=status.st_size if is_whole else 0,
             fingerprint=b"",
-            is_settled=is_whole or time.time_ns() - status.st_mtime_ns >= REST_NS,
+            is_settled=is_whole or has_rested(status.st_mtime_ns),
             pending_bytes=len(self._begun) if is_whole else status.st_size,
         )
 

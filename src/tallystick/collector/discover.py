@@ -3,7 +3,7 @@
 On the road of every report, so it does no more than one scandir per folder and one stat per file.
 """
 # pathlib takes three times as long over a few thousand files
-# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH119
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ class TranscriptFile(NamedTuple):
 
 
 class Discovery(NamedTuple):
-    """What a look at the roots found."""
+    """What a look at the roots found; `folders` are those that were looked into, by their real paths."""
 
     files: list[TranscriptFile]
     problems: list[Problem]
+    folders: list[str]
 
 
 def discover(roots: Iterable[Root]) -> Discovery:
@@ -113,10 +114,11 @@ class _Walk:
     def __init__(self) -> None:
         self._files: dict[tuple[int, int], TranscriptFile] = {}
         self._folders: set[tuple[int, int, Layout | str | None]] = set()
+        self._listed: dict[str, None] = {}
         self._problems: list[Problem] = []
 
     def result(self) -> Discovery:
-        return Discovery(list(self._files.values()), self._problems)
+        return Discovery(list(self._files.values()), self._problems, list(self._listed))
 
     def add_file(self, path: str, status: os.stat_result, layout: Layout) -> None:
         identity = (status.st_dev, status.st_ino)
@@ -148,7 +150,9 @@ class _Walk:
             self._report(root, error)
             return
         if os.path.isfile(root):
-            self.add_file(os.path.realpath(root), os.stat(root), layout)
+            real_path = os.path.realpath(root)
+            self._listed[os.path.dirname(real_path)] = None
+            self.add_file(real_path, os.stat(root), layout)
         else:
             self.add_folder(root, layout)
 
@@ -173,6 +177,7 @@ class _Walk:
 
     def _list_folder(self, folder: str, below: list[str], wanted: Layout | str | None) -> None:
         with os.scandir(folder) as entries:
+            self._listed[folder] = None
             for entry in entries:
                 try:
                     if entry.is_symlink():

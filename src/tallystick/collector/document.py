@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tallystick.collector.checkpoint import REST_NS, Checkpoint
+from tallystick.collector.checkpoint import Checkpoint, has_rested
 from tallystick.collector.discover import TranscriptFile
 
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -25,7 +24,7 @@ class Document(NamedTuple):
     @property
     def has_rested(self) -> bool:
         """Whether nobody seems to be writing it now."""
-        return time.time_ns() - self.mtime_ns >= REST_NS
+        return has_rested(self.mtime_ns)
 
     def checkpoint(self) -> Checkpoint:
         """The checkpoint behind all of it."""

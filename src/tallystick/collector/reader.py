@@ -5,7 +5,6 @@ It is loaded only where something is new, because the parser's libraries take lo
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tallystick.catalog import Layout
-from tallystick.collector.checkpoint import REST_NS, Checkpoint
+from tallystick.collector.checkpoint import Checkpoint, has_rested
 from tallystick.collector.compressed import SUFFIX, CompressedLines
 from tallystick.collector.database import NotADatabase, open_database
 from tallystick.collector.discover import TranscriptFile
@@ -204,7 +203,7 @@ class _Reader:
         is_another = job.checkpoint is not None and job.checkpoint[:2] != job.file[1:3]
         state = state_of(job, is_anew=is_another)
         counted_before = Counter(state.line_counts)
-        has_rested = time.time_ns() - job.file.mtime_ns >= REST_NS
+        is_settled = has_rested(job.file.mtime_ns)
         try:
             with open_database(job.file.path) as database:
                 columns = database.columns()
@@ -225,7 +224,7 @@ class _Reader:
             return
         self._bytes_read += job.file.size
         # a log is written over in place: only its time tells of that, and within one tick of the clock not even that
-        checkpoint = Checkpoint(*job.file[1:5], job.file.size, b"", is_settled=has_rested, pending_bytes=0)
+        checkpoint = Checkpoint(*job.file[1:5], job.file.size, b"", is_settled=is_settled, pending_bytes=0)
         self._mark(job, checkpoint, state)
         self._finish(job, reading, state, counted_before)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.collector.checkpoint import REST_NS, Checkpoint, Checkpoints, bytes_to_read, storable
+from tallystick.collector.checkpoint import Checkpoint, Checkpoints, bytes_to_read, has_rested, storable
 from tallystick.collector.discover import Discovery, Problem, TranscriptFile, discover, discover_paths
 from tallystick.collector.plan_limits import hand_on_limits
 from tallystick.collector.summary import ImportProgress, ImportSummary
@@ -132,11 +132,10 @@ def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) ->
     changed: list[Change] = []
     unreadable: list[Problem] = []
     pending_bytes = 0
-    rested_before_ns = time.time_ns() - REST_NS
     for file in files:
         checkpoint = known.get(storable(file.path))
         is_as_it_was = checkpoint is not None and checkpoint[:4] == file[1:5]
-        if checkpoint and is_as_it_was and (checkpoint.is_settled or file.mtime_ns > rested_before_ns):
+        if checkpoint and is_as_it_was and (checkpoint.is_settled or not has_rested(file.mtime_ns)):
             pending_bytes += checkpoint.pending_bytes
             continue
         # found out here, because it will be so at every report until somebody does something about it

@@ -7,14 +7,13 @@ was replaced, cut or written anew is read from its start, which costs time and c
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from io import FileIO
 from types import TracebackType
 from typing import NamedTuple
 
-from tallystick.collector.checkpoint import REST_NS, Checkpoint
+from tallystick.collector.checkpoint import Checkpoint, has_rested
 
 READ_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -210,4 +209,4 @@ class Tail:
     def _has_rested(self) -> bool:
         now = os.fstat(self._file.fileno())
         is_as_opened = (now.st_size, now.st_mtime_ns) == (self._status.st_size, self._status.st_mtime_ns)
-        return is_as_opened and self._read_to == now.st_size and time.time_ns() - now.st_mtime_ns >= REST_NS
+        return is_as_opened and self._read_to == now.st_size and has_rested(now.st_mtime_ns)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -47,6 +48,9 @@ GATHER_MS = 300
 HINT_WAIT_MS = 500
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 120.0
+# elsewhere a folder is told of with all that is below it, and each costs more than on Linux
+IS_WATCHED_SINGLY = sys.platform == "linux"
+UNTOLD_HINT = "Where a limit is reached, raise it: on Linux fs.inotify.max_user_watches or max_user_instances."
 
 # a full disk is among the reasons of the last two
 PASSING = (LedgerUnavailable, Busy, RateLimited, CheckpointError, EmbeddedServerError)
@@ -108,19 +112,20 @@ class Watcher:
         self._stop = stop
         self._status = WatchStatus(pid=pid, started_at=time.time())
         self._told_problems: set[tuple[str, str]] = set()
+        self._untold_reason = ""
 
     def run(self) -> None:
         """Follow until the end; raises AlreadyRunning, and what is wrong with the settings or the ledger's schema."""
         with self._alone():
             pause_s = FIRST_PAUSE_S
             while not self._stop.is_set():
-                started_at = time.monotonic()
+                walked_at = self._status.walked_at
                 try:
                     with self._open_ledger() as (ledger, settings):
                         self._follow(ledger, settings)
                 except PASSING as error:
-                    # one that worked for a while and then broke is tried again at once
-                    if time.monotonic() - started_at > LONGEST_PAUSE_S:
+                    # one that took in everything and then broke is tried again at once
+                    if self._status.walked_at != walked_at:
                         pause_s = FIRST_PAUSE_S
                     self._wait_after(error, pause_s * random.uniform(0.5, 1.5))
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -157,49 +162,76 @@ class Watcher:
     def _looks(self, settings: Settings) -> Iterator[tuple[Discovery, bool]]:
         """What to take in next: everything at first and every few minutes, in between what has changed."""
         while not self._stop.is_set():
-            yield discover(settings.roots), True
-            walk_at = time.monotonic() + WALK_EVERY_S
-            again_at, changed, walks_left = 0.0, set[str](), 2
+            found = discover(settings.roots)
+            yield found, True
             try:
-                for hints in self._hints(settings):
-                    now = time.monotonic()
-                    if self._stop.is_set() or now >= walk_at:
-                        break
-                    if walks_left and now >= again_at:
-                        # nobody tells of what was written since the look and before the system was asked to tell, and
-                        # the second time it has come to rest
-                        walks_left -= 1
-                        again_at = now + LOOK_AGAIN_S
-                        yield discover(settings.roots), True
-                    elif hints:
-                        changed |= hints
-                        again_at = now + LOOK_AGAIN_S
-                        yield discover_changed(hints, settings.roots), False
-                    elif changed and now >= again_at:
-                        yield discover_changed(changed, settings.roots), False
-                        changed = set()
+                yield from self._told_looks(settings, found.folders)
+            except FileNotFoundError:
+                self._stop.wait(HINT_WAIT_MS / 1000)  # a folder went before it was watched
             except (OSError, RuntimeError) as error:
-                # as where the system has no more watches to give; what is looked at is found all the same
-                log.warning("no hints", reason=str(error), walking_every_s=WALK_UNTOLD_EVERY_S)
-                self._stop.wait(WALK_UNTOLD_EVERY_S)
+                yield from self._untold_looks(settings, str(error))
 
-    def _hints(self, settings: Settings) -> Iterator[set[str]]:
-        """Paths that changed, and an empty set at least twice a second; ends when there is another folder to watch."""
-        folders = _folders(settings)
-        if not folders:
-            while not _folders(settings):
-                yield set()
-                if self._stop.wait(HINT_WAIT_MS / 1000):
+    def _told_looks(self, settings: Settings, folders: Sequence[str]) -> Iterator[tuple[Discovery, bool]]:
+        """What changes in these folders; ends when there is another one, and when it is time to look at everything."""
+        walk_at = time.monotonic() + WALK_EVERY_S
+        missing = [root.path for root in settings.roots if not root.path.exists()]
+        # nobody tells of what was written since the look and before the system was asked to tell, and the second time
+        # it has come to rest
+        next_walk_at, walks_left = 0.0, 2
+        again_at: dict[str, float] = {}
+        for hints in self._hints(settings, folders):
+            now = time.monotonic()
+            if self._stop.is_set() or now >= walk_at or any(root.exists() for root in missing):
+                return
+            rested = {path for path, at in again_at.items() if now >= at}
+            again_at = {path: at for path, at in again_at.items() if now < at}
+            again_at |= dict.fromkeys(hints, now + LOOK_AGAIN_S)
+            if walks_left and now >= next_walk_at:
+                walks_left, next_walk_at = walks_left - 1, now + LOOK_AGAIN_S
+                found = discover(settings.roots)
+                yield found, True
+                if not set(found.folders) <= set(folders):
                     return
+            elif hints or rested:
+                found = discover_changed(hints | rested, settings.roots)
+                yield found, False
+                # one that is new, or that was deleted and made anew
+                if found.folders:
+                    return
+
+    def _untold_looks(self, settings: Settings, reason: str) -> Iterator[tuple[Discovery, bool]]:
+        """Looks at everything in short turns for a while, as where the system has no more watches to give."""
+        if reason != self._untold_reason:
+            self._untold_reason = reason
+            log.warning(
+                "not told of changes",
+                reason=reason,
+                hint=UNTOLD_HINT,
+                looking_at_everything_every_s=WALK_UNTOLD_EVERY_S,
+            )
+        told_at = time.monotonic() + WALK_EVERY_S
+        while time.monotonic() < told_at and not self._stop.wait(WALK_UNTOLD_EVERY_S):
+            yield discover(settings.roots), True
+
+    def _hints(self, settings: Settings, folders: Sequence[str]) -> Iterator[set[str]]:
+        """Paths that changed in these folders, and an empty set at least twice a second.
+
+        Each folder is watched by itself where that costs little: the library would leave out, and not say so, whatever
+        comes behind one that is closed to it, or behind a limit.
+        """
+        if not folders:
+            while not self._stop.wait(HINT_WAIT_MS / 1000):
+                yield set()
             return
         for changes in watchfiles.watch(
-            *folders,
+            *([folder for folder in folders if _is_text(folder)] if IS_WATCHED_SINGLY else _folders(settings)),
             watch_filter=None,
             debounce=GATHER_MS,
             rust_timeout=HINT_WAIT_MS,
             yield_on_timeout=True,
             stop_event=self._stop,
-            ignore_permission_denied=True,
+            recursive=not IS_WATCHED_SINGLY,
+            ignore_permission_denied=not IS_WATCHED_SINGLY,
         ):
             yield {path for _, path in changes}
 
@@ -256,3 +288,12 @@ def _folders(settings: Settings) -> list[str]:
     """The roots that are there, folders or single files, without those that lie in another."""
     found = sorted({str(root.path.resolve()) for root in settings.roots if root.path.exists()})
     return [folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)]
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be named to the library that watches; what is in another is found by the looks."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

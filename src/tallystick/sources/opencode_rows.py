@@ -14,8 +14,8 @@ import msgspec
 
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.json_values import decode_object, decode_objects
-from tallystick.sources.opencode_messages import NO_TOKENS, NOT_COMPLETED, Place, is_completed, observe
 from tallystick.sources.open_rows import argument_of, note_row
+from tallystick.sources.opencode_messages import NO_TOKENS, NOT_COMPLETED, Place, is_completed, observe
 
 KNOWN_LINE_TYPES: Final = frozenset({"user", NOT_COMPLETED, NO_TOKENS})
 OVERLAP_MS: Final = 60_000
