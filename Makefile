@@ -1,5 +1,6 @@
 # `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
 PYTHON ?= python3
+SEED ?= $(shell date +%s)
 BIN := .venv/bin
 SCHEMA := $(sort $(wildcard src/tallystick/sql/schema/*.sql))
 NPM_FOLDER := tests/supabase
@@ -28,8 +29,8 @@ run: .venv ## read this machine's transcripts and print the daily report
 test: .venv test-packages ## run every test
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope
 
-torture: .venv test-packages ## kill the importer and the server at 50 random moments each
-	$(BIN)/python -m pytest -m torture --torture-rounds 50 --timeout 3600
+torture: .venv test-packages ## a day of faults (SEED=N repeats one); the importer and the server killed 50 times each
+	$(BIN)/python -m pytest -m torture --torture-rounds 50 --day-hours 24 --day-seed $(SEED) --timeout 3600
 
 bench: .venv bench-packages ## measure every budget against its peer or floor
 	$(BIN)/python -m bench.run

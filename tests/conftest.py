@@ -28,11 +28,23 @@ _database_number = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture-rounds", type=int, default=3, help="how often the torture tests kill each process")
+    parser.addoption("--day-hours", type=int, default=2, help="how long the simulated day is")
+    parser.addoption("--day-seed", type=int, default=1, help="decides what happens in it, and when")
 
 
 @pytest.fixture
 def torture_rounds(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--torture-rounds"))
+
+
+@pytest.fixture
+def day_hours(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--day-hours"))
+
+
+@pytest.fixture
+def day_seed(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--day-seed"))
 
 
 class Server(NamedTuple):

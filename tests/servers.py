@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +54,24 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def process_tree(parent: int) -> list[int]:
+    """A process and those that it has started; empty where it has ended."""
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+    rows = [row.split() for row in listing.stdout.splitlines()]
+    return [int(pid) for pid, above, state in rows if parent in (int(pid), int(above)) and "Z" not in state]
+
+
+def kill_all(processes: list[int]) -> None:
+    """Kill every process, and come back when all of them are gone."""
+    for process in processes:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.kill(process, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while any(process_tree(process) for process in processes):
+        assert time.monotonic() < deadline, f"{processes} outlive SIGKILL"
+        time.sleep(0.02)
+
+
 def give_away(folder: Path) -> None:
     """Let the user that the servers run as work in a folder, where that is another one than we are."""
     if UNPRIVILEGED is None:
@@ -95,6 +115,20 @@ class TcpServer:
         """End the server; `immediate` is how a crash ends it."""
         self._run("pg_ctl", "-w", "-D", "data", "-m", mode, "stop")
 
+    def processes(self) -> list[int]:
+        """The server and whatever it has started; empty where it does not run."""
+        try:
+            postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split("\n")[0])
+        except (FileNotFoundError, ValueError):
+            return []
+        return process_tree(postmaster)
+
+    def kill(self) -> None:
+        """End it as kill -9 of all its processes does."""
+        kill_all(self.processes())
+        # one that nobody has waited for yet still counts as running
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
     def url(self, database: str = "postgres", *, user: str = "postgres") -> str:
         return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
@@ -113,7 +147,10 @@ class TcpServer:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, f"{program} failed: {done.stderr}; see {self.folder / 'log'}"
+        assert done.returncode == 0, f"{program} failed: {done.stderr or self._end_of_log()}"
+
+    def _end_of_log(self) -> str:
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 class PgBouncer:

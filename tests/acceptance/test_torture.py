@@ -17,6 +17,7 @@ import pytest
 
 from tallystick.embedded import EmbeddedServer
 from tallystick.ledger import Ledger
+from tests.servers import kill_all, process_tree
 
 USER_ID = "7a11e000-0000-4000-8000-000000000001"
 RUN_SECONDS = 120
@@ -139,11 +140,5 @@ def kill_postgres(books: Books) -> int:
         assert row is not None
     postmaster = books.server.status().pid
     assert postmaster is not None
-    children = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True, check=False)
-    for pid in [postmaster, *map(int, children.stdout.split())]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            # it ended by itself between the listing and the kill
-            continue
+    kill_all(process_tree(postmaster))
     return int(row[0])

@@ -155,18 +155,21 @@ def test_folders_that_come_while_it_follows_are_followed(watched: Watched) -> No
     watched.append("one.jsonl", line(1))
     watched.start()
     watched.wait_for_events(1)
+    watched.append("one.jsonl", line(4).rstrip(b"\n"))
+    # by then the looks at everything are over with which it begins
+    watched.wait_for_events(2)
     # of an agent that was not there
     session = watched.home / ".pi" / "agent" / pi.PATH
     session.parent.mkdir(parents=True)
     session.write_bytes(written(pi.header(), pi.message(1)))
-    watched.wait_for_events(2)
+    watched.wait_for_events(3)
     # and one that was, in its own place
     shutil.rmtree(watched.folder)
     watched.folder.mkdir()
     watched.append("two.jsonl", line(2))
-    watched.wait_for_events(3)
-    watched.append("two.jsonl", line(3))
     watched.wait_for_events(4)
+    watched.append("two.jsonl", line(3))
+    watched.wait_for_events(5)
 
 
 def start_with_one_watch(watched: Watched) -> None:

@@ -8,8 +8,11 @@ from tests.corpus.histories import Call, History, make_calls
 
 
 def thread(seed: int, calls: int) -> History:
+    return thread_of(seed, make_calls(seed, calls))
+
+
+def thread_of(seed: int, made: list[Call]) -> History:
     """A thread whose ledger leaves the cache to the messages, and leaves every fourth call out."""
-    made = make_calls(seed, calls)
     document = {
         "v": 3,
         "id": f"T-{seed}",

@@ -22,7 +22,10 @@ def entry(at_ms: object, usage: object = None, *, say: str = "api_req_started", 
 
 
 def task(seed: int, calls: int, *, source: str = "cline") -> History:
-    made = make_calls(seed, calls)
+    return task_of(seed, make_calls(seed, calls), source=source)
+
+
+def task_of(seed: int, made: list[Call], *, source: str = "cline") -> History:
     entries: list[dict[str, object]] = [{"ts": 1, "type": "say", "say": "task", "text": "mend it"}]
     for call in made:
         entries += [entry(call.at_ms, usage_of(call, source)), {"type": "ask", "ask": "tool", "text": "{}"}]

@@ -10,8 +10,11 @@ CHAT = "2026-09-01T08-00-{seed:02}.000Z"
 
 
 def chat(seed: int, calls: int) -> History:
+    return chat_of(seed, make_calls(seed, calls))
+
+
+def chat_of(seed: int, made: list[Call]) -> History:
     """A chat whose answers have their usage in one of four places."""
-    made = make_calls(seed, calls)
     messages: list[dict[str, object]] = []
     for call in made:
         messages.append({"id": f"user-{call.number}", "variant": "user", "content": "?", "timestamp": call.at_text})

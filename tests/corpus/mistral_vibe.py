@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
-from tests.corpus.histories import History, Tokens, make_calls
+from tests.corpus.histories import Call, History, Tokens, make_calls
 
 
 def session(seed: int, calls: int) -> History:
+    return session_of(seed, make_calls(seed, calls))
+
+
+def session_of(seed: int, calls: list[Call]) -> History:
     """The totals of a session, whose prompts contain what was cached; it writes nothing to a cache."""
-    made = [
-        call._replace(tokens=Tokens(call.tokens.input, 0, call.tokens.read, call.tokens.output))
-        for call in make_calls(seed, calls)
-    ]
+    made = [call._replace(tokens=Tokens(call.tokens.input, 0, call.tokens.read, call.tokens.output)) for call in calls]
     history = History({}, made)
     meta = {
         "session_id": f"019e1e27-6f8e-73cb-b0eb-{seed:012x}",
