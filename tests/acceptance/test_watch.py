@@ -172,6 +172,22 @@ def test_folders_that_come_while_it_follows_are_followed(watched: Watched) -> No
     watched.wait_for_events(5)
 
 
+def test_what_a_link_leads_to_is_followed(watched: Watched) -> None:
+    elsewhere = watched.home / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "one.jsonl").write_bytes(line(1))
+    (watched.folder.parent / "link").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(elsewhere)
+    watched.start()
+    watched.wait_for_events(1)
+    # at rest when the looks are over with which it begins
+    watched.append("two.jsonl", line(2).rstrip(b"\n"))
+    watched.wait_for_events(2)
+    with (elsewhere / "one.jsonl").open("ab") as file:
+        file.write(line(3))
+    watched.wait_for_events(3)
+
+
 def start_with_one_watch(watched: Watched) -> None:
     """In a user namespace, which has a limit of its own, and whose users are those outside."""
     limited = 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"'
@@ -283,6 +299,31 @@ def test_a_ledger_that_is_not_installed_ends_it_with_one_line(watched: Watched) 
     finished = watched.tally("watch")
     assert finished.returncode == 1
     assert finished.stderr.startswith("tally: the ledger is not installed in this database")
+
+
+def test_what_starts_without_its_ledger_knows_how_far_it_lags_if_it_was_ever_answered(watched: Watched) -> None:
+    url = watched.environ["TALLYSTICK_DATABASE_URL"]
+    watched.environ["TALLYSTICK_DATABASE_URL"] = "postgresql://tally@127.0.0.1:1/nowhere"
+    watched.start()
+    until(lambda: "Waiting" in watched.tally("status").stdout)
+    assert "Behind: unknown until the ledger has answered once." in watched.tally("status").stdout
+    watched.environ["TALLYSTICK_DATABASE_URL"] = url
+    process = watched.start()
+    until(lambda: watched.tally("status").returncode == 0)
+    assert "No transcripts were found on this machine." in watched.tally("status").stdout
+    process.kill()
+    process.wait()
+    watched.append("one.jsonl", line(1))
+    (watched.folder / "loop.jsonl").symlink_to("loop.jsonl")
+    assert "Cannot read 1 file or folder: `tally sources` names what." in watched.tally("status").stdout
+    with connect(url) as connection:
+        name = connection.info.dbname
+    with connect(watched.postgres_url, autocommit=True) as admin:
+        admin.execute(f"alter database {name} with allow_connections false")
+        watched.start()
+        until(lambda: any(entry.get("files_waiting") == 1 for entry in watched.log()))
+        assert "Behind: 1 file with " in watched.tally("status").stdout
+        admin.execute(f"alter database {name} with allow_connections true")
 
 
 def test_tracking_that_is_switched_off_is_not_followed(watched: Watched) -> None:

@@ -48,7 +48,7 @@ def test_a_root_may_itself_be_the_projects_folder(tmp_path: Path) -> None:
 
 
 def test_a_root_that_does_not_exist_is_no_problem(tmp_path: Path) -> None:
-    assert discover(claude_code_roots([tmp_path / "nowhere"])) == ([], [])
+    assert discover(claude_code_roots([tmp_path / "nowhere"])) == ([], [], [], [])
 
 
 def test_two_roots_that_are_the_same_give_each_file_once(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_root_that_may_not_be_entered_is_reported(public_folder: Path) -> None
     closed.chmod(0)
     with as_nobody():
         discovery = discover(claude_code_roots([closed]))
-    assert discovery == ([], [(str(closed / "projects"), "Permission denied")])
+    assert discovery == ([], [(str(closed / "projects"), "Permission denied")], [], [])
 
 
 def test_a_folder_that_vanishes_while_the_others_are_listed_is_reported(tmp_path: Path) -> None:

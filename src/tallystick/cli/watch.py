@@ -17,7 +17,7 @@ from tallystick.cli.cells import byte_size, label, plural
 from tallystick.cli.import_new import take_in_changed_prices
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import look_at_output, write_lines
-from tallystick.collector.run import lag_of
+from tallystick.collector.run import Lag, lag_of
 from tallystick.config import Settings, load_settings
 from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
@@ -128,11 +128,22 @@ def status(common: CommonOptions) -> int:
             wait_s = max(0, told.next_try_at - time.time())
             lines.append(f"Waiting, the next try in {wait_s:.0f} s: {label(told.error)}")
     if told is not None and told.ledger_id:
-        lag = lag_of(settings, ledger_id=told.ledger_id, user_id=told.user_id)
-        behind = f"{plural(lag.files, 'file')} with {byte_size(lag.size)} not taken in yet" if lag.files else "nothing"
-        lines.append(f"Behind: {behind}.")
+        lines += _lag_lines(lag_of(settings, ledger_id=told.ledger_id, user_id=told.user_id))
+    elif is_following:
+        lines.append("Behind: unknown until the ledger has answered once.")
     write_lines(lines, terminal=look_at_output())
     return 0 if is_following and told is not None and not told.error else EXIT_NOT_FOLLOWING
+
+
+def _lag_lines(lag: Lag) -> list[str]:
+    behind = f"{plural(lag.files, 'file')} with {byte_size(lag.size)} not taken in yet" if lag.files else "nothing"
+    lines = [f"Behind: {behind}."]
+    if not lag.files_found:
+        lines.append("No transcripts were found on this machine.")
+    if lag.unreadable:
+        unreadable = plural(lag.unreadable, "file or folder", many="files or folders")
+        lines.append(f"Cannot read {unreadable}: `tally sources` names what.")
+    return lines
 
 
 def _moment(seconds: float) -> str:

@@ -40,11 +40,15 @@ class TranscriptFile(NamedTuple):
 
 
 class Discovery(NamedTuple):
-    """What a look at the roots found; `folders` are those that were looked into, by their real paths."""
+    """What a look at the roots found.
+
+    `folders` are those that were looked into, by their real paths; `linked` are those of them to which links led.
+    """
 
     files: list[TranscriptFile]
     problems: list[Problem]
     folders: list[str]
+    linked: list[Root]
 
 
 def discover(roots: Iterable[Root]) -> Discovery:
@@ -61,7 +65,8 @@ def discover(roots: Iterable[Root]) -> Discovery:
 def discover_changed(paths: Iterable[str], roots: Iterable[Root]) -> Discovery:
     """What a look at the roots would find of files and folders that somebody says have changed, links left out.
 
-    A folder is looked through, because what is written into a new one at once is told of by nobody.
+    What links led to is to be among the roots. A folder is looked through, because what is written into a new one at
+    once is told of by nobody.
     """
     walk = _Walk()
     places = [(os.path.realpath(root.path), root.layout) for root in roots]
@@ -115,10 +120,11 @@ class _Walk:
         self._files: dict[tuple[int, int], TranscriptFile] = {}
         self._folders: set[tuple[int, int, Layout | str | None]] = set()
         self._listed: dict[str, None] = {}
+        self._linked: dict[Root, None] = {}
         self._problems: list[Problem] = []
 
     def result(self) -> Discovery:
-        return Discovery(list(self._files.values()), self._problems, list(self._listed))
+        return Discovery(list(self._files.values()), self._problems, list(self._listed), list(self._linked))
 
     def add_file(self, path: str, status: os.stat_result, layout: Layout) -> None:
         identity = (status.st_dev, status.st_ino)
@@ -198,6 +204,8 @@ class _Walk:
         status = os.stat(path)
         if S_ISDIR(status.st_mode):
             below.append(os.path.realpath(path))
+            if isinstance(wanted, Layout) and wanted.levels is None:
+                self._linked[Root(Path(below[-1]), wanted)] = None
         elif S_ISREG(status.st_mode) and layout is not None:
             self.add_file(os.path.realpath(path), status, layout)
 

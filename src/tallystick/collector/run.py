@@ -113,18 +113,24 @@ def import_found(
 
 
 class Lag(NamedTuple):
-    """What lies in the transcripts and not in the ledger, as far as this machine's checkpoints know."""
+    """What lies in the transcripts and not in the ledger, as far as this machine's checkpoints know.
+
+    Beside it, how many files were found, and how many files and folders cannot be read.
+    """
 
     files: int
     size: int
+    files_found: int
+    unreadable: int
 
 
 def lag_of(settings: Settings, *, ledger_id: str, user_id: str) -> Lag:
     """How far the ledger is behind, told without asking it."""
     found = discover(settings.roots)
     with Checkpoints(settings.checkpoint_file, ledger_id=ledger_id, user_id=user_id) as checkpoints:
-        changed = compare(found.files, checkpoints.checkpoints()).changed
-    return Lag(len(changed), sum(bytes_to_read(change.file.size, change.checkpoint) for change in changed))
+        changed, unreadable, _ = compare(found.files, checkpoints.checkpoints())
+    size = sum(bytes_to_read(change.file.size, change.checkpoint) for change in changed)
+    return Lag(len(changed), size, len(found.files), len(found.problems) + len(unreadable))
 
 
 def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) -> Comparison:

@@ -110,7 +110,14 @@ class Watcher:
         self._settings = settings
         self._open_ledger = open_ledger
         self._stop = stop
-        self._status = WatchStatus(pid=pid, started_at=time.time())
+        before = read_status(settings)
+        # so that it can say how far it lags before the ledger has answered
+        self._status = WatchStatus(
+            pid=pid,
+            started_at=time.time(),
+            ledger_id=before.ledger_id if before else "",
+            user_id=before.user_id if before else "",
+        )
         self._told_problems: set[tuple[str, str]] = set()
         self._untold_reason = ""
 
@@ -165,21 +172,22 @@ class Watcher:
             found = discover(settings.roots)
             yield found, True
             try:
-                yield from self._told_looks(settings, found.folders)
+                yield from self._told_looks(settings, found)
             except FileNotFoundError:
                 self._stop.wait(HINT_WAIT_MS / 1000)  # a folder went before it was watched
             except (OSError, RuntimeError) as error:
                 yield from self._untold_looks(settings, str(error))
 
-    def _told_looks(self, settings: Settings, folders: Sequence[str]) -> Iterator[tuple[Discovery, bool]]:
-        """What changes in these folders; ends when there is another one, and when it is time to look at everything."""
+    def _told_looks(self, settings: Settings, whole: Discovery) -> Iterator[tuple[Discovery, bool]]:
+        """What changes in the folders of a look at everything; ends when there is another one, or time for the next."""
+        roots = (*settings.roots, *whole.linked)
         walk_at = time.monotonic() + WALK_EVERY_S
         missing = [root.path for root in settings.roots if not root.path.exists()]
         # nobody tells of what was written since the look and before the system was asked to tell, and the second time
         # it has come to rest
         next_walk_at, walks_left = 0.0, 2
         again_at: dict[str, float] = {}
-        for hints in self._hints(settings, folders):
+        for hints in self._hints(settings, whole.folders):
             now = time.monotonic()
             if self._stop.is_set() or now >= walk_at or any(root.exists() for root in missing):
                 return
@@ -190,10 +198,10 @@ class Watcher:
                 walks_left, next_walk_at = walks_left - 1, now + LOOK_AGAIN_S
                 found = discover(settings.roots)
                 yield found, True
-                if not set(found.folders) <= set(folders):
+                if not set(found.folders) <= set(whole.folders):
                     return
             elif hints or rested:
-                found = discover_changed(hints | rested, settings.roots)
+                found = discover_changed(hints | rested, roots)
                 yield found, False
                 # one that is new, or that was deleted and made anew
                 if found.folders:

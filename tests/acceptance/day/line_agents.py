@@ -18,6 +18,7 @@ class ClaudeCode(LineAgent):
     """Its calls stream over several lines; a session is sometimes forked, and a clock quite wrong."""
 
     source = "claude-code"
+    _moves = 0
 
     def place_of(self, session: str) -> str:
         return f".claude/projects/-w-{self.number}/{session}-0000-4000-8000-000000000000.jsonl"
@@ -57,7 +58,8 @@ class ClaudeCode(LineAgent):
 
     def move_folder(self) -> None:
         """Somebody renames the folder of the project."""
-        folder = f"{self.places[-1].rpartition('/')[0]}-moved"
+        self._moves += 1
+        folder = f".claude/projects/-w-{self.number}-moved-{self._moves}"
         self.places = [self._moved(place, folder) for place in self.places]
 
     def _moved(self, place: str, folder: str) -> str:
