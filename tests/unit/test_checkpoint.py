@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.collector.checkpoint import MAX_BOOKS, Checkpoint, Checkpoints, storable
+from tallystick.collector.checkpoint import MAX_ASKED_SINGLY, MAX_BOOKS, Checkpoint, Checkpoints, storable
 from tallystick.errors import CheckpointError
 from tallystick.model import LedgerState
 
@@ -66,6 +66,19 @@ def test_what_was_saved_is_found_again(path: Path) -> None:
         assert checkpoints.checkpoints() == {"/t.jsonl": checkpoint()}
         assert checkpoints.parser_state("/t.jsonl") == b"state"
         assert checkpoints.projects() == {"/w": "/p"}
+
+
+@pytest.mark.parametrize("others", [0, MAX_ASKED_SINGLY])
+def test_the_checkpoints_of_some_files_can_be_asked_for(path: Path, others: int) -> None:
+    odd = os.fsdecode(b"/\xff.jsonl")
+    with open_checkpoints(path) as checkpoints:
+        checkpoints.make_book()
+        files = {name: (checkpoint(at), b"") for at, name in enumerate(["/a.jsonl", odd, "/c.jsonl"])}
+        checkpoints.save(files, projects={}, receipt_count=0)
+        asked = ["/a.jsonl", odd, "/nowhere.jsonl", *(f"/{number}" for number in range(others))]
+        found = checkpoints.checkpoints(asked)
+    assert (found["/a.jsonl"], found[storable(odd)]) == (checkpoint(0), checkpoint(1))
+    assert ("/nowhere.jsonl" in found, "/c.jsonl" in found) == (False, others > 0)
 
 
 def test_the_file_and_its_folder_are_the_owners_alone(path: Path) -> None:

@@ -82,7 +82,7 @@ def import_found(
         is_set_back = not checkpoints.agrees_with(state)
         if is_set_back:
             checkpoints.drop()
-        known = checkpoints.checkpoints()
+        known = checkpoints.checkpoints(None if is_all else [file.path for file in found.files])
         comparison = compare(found.files, known)
         summary = ImportSummary()
         if comparison.changed:
