@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from bench.following import measure_following
 from bench.importing import measure_daily, measure_import
 from bench.ingest import measure_ingest
 from bench.make_corpus import parse_size
@@ -31,6 +32,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Result]]] = {
     "big-file": measure_big_file,
     "import": measure_import,
     "daily": measure_daily,
+    "following": measure_following,
     "ingest": measure_ingest,
     "serving": measure_serving,
     "stored": measure_stored,
