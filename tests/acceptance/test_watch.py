@@ -188,6 +188,16 @@ def test_what_a_link_leads_to_is_followed(watched: Watched) -> None:
     watched.wait_for_events(3)
 
 
+def test_a_root_that_cannot_be_looked_for_keeps_nothing_from_being_told(watched: Watched) -> None:
+    watched.environ["CLAUDE_CONFIG_DIR"] += f",{watched.home / ('x' * 300)}"
+    watched.append("one.jsonl", line(1))
+    watched.start()
+    for number in (1, 2):
+        watched.wait_for_events(number)
+        watched.append("one.jsonl", line(number + 1))
+    assert {entry["event"] for entry in watched.log() if entry["level"] == "warning"} == {"cannot read"}
+
+
 def start_with_one_watch(watched: Watched) -> None:
     """In a user namespace, which has a limit of its own, and whose users are those outside."""
     limited = 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"'

@@ -182,14 +182,14 @@ class Watcher:
         """What changes in the folders of a look at everything; ends when there is another one, or time for the next."""
         roots = (*settings.roots, *whole.linked)
         walk_at = time.monotonic() + WALK_EVERY_S
-        missing = [root.path for root in settings.roots if not root.path.exists()]
+        missing = [root.path for root in settings.roots if not _is_there(root.path)]
         # nobody tells of what was written since the look and before the system was asked to tell, and the second time
         # it has come to rest
         next_walk_at, walks_left = 0.0, 2
         again_at: dict[str, float] = {}
         for hints in self._hints(settings, whole.folders):
             now = time.monotonic()
-            if self._stop.is_set() or now >= walk_at or any(root.exists() for root in missing):
+            if self._stop.is_set() or now >= walk_at or any(map(_is_there, missing)):
                 return
             rested = {path for path, at in again_at.items() if now >= at}
             again_at = {path: at for path, at in again_at.items() if now < at}
@@ -294,8 +294,13 @@ class Watcher:
 
 def _folders(settings: Settings) -> list[str]:
     """The roots that are there, folders or single files, without those that lie in another."""
-    found = sorted({str(root.path.resolve()) for root in settings.roots if root.path.exists()})
+    found = sorted({str(root.path.resolve()) for root in settings.roots if _is_there(root.path)})
     return [folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)]
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path is to be seen; pathlib raises where a folder above it is closed, or its name too long."""
+    return os.path.exists(path)  # noqa: PTH110 (as said)
 
 
 def _is_text(path: str) -> bool:
