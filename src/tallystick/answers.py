@@ -77,6 +77,11 @@ def answer_summary(ledger: Ledger, query: FilterQuery) -> Document:
     return plain_row(ledger.usage_summary(usage_of(ledger, query)))
 
 
+def answer_recent(ledger: Ledger, *, limit: int) -> Document:
+    """The latest calls, the latest first."""
+    return {"events": [plain_row(row) for row in ledger.usage_recent(limit=limit)]}
+
+
 def answer_limits(ledger: Ledger) -> Document:
     """What providers said last of the limits of their plans, as far as the windows still run; raises LedgerError."""
     return {"limits": [plain_row(row) for row in ledger.usage_limits()]}

@@ -63,6 +63,7 @@ class Database:
         self._caller = caller
         self._url = url
         self._is_in_moment = False
+        self._listener: _Listener | None = None
 
     @classmethod
     def connect(cls, url: str, *, as_service_role: bool = True) -> Database:
@@ -70,6 +71,8 @@ class Database:
         return cls(open_connection(url), caller=SERVICE if as_service_role else None, url=url)
 
     def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
         self._connection.close()
 
     def __enter__(self) -> Database:
@@ -139,6 +142,22 @@ class Database:
                 cursor.nextset()
             return _rows_of(row_class, cursor)
 
+    def changes(self, user_id: str | None, timeout_s: float, /) -> bool | None:
+        """Whether the user's books may have changed since the last call, None behind a pooler: tallystick.road.Road."""
+        if self._url is None:
+            return None
+        try:
+            if self._listener is None:
+                self._listener = _Listener(self._url, user_id, caller=self._caller)
+                # what happened before anybody listened, nobody was told
+                return None if self._listener.is_pooled else True
+            return None if self._listener.is_pooled else self._listener.wait(timeout_s)
+        except LedgerError:
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
+            raise
+
     # -- plain SQL
 
     def rows(self, row_class: Callable[..., Row], query: Query, arguments: Sequence[object] = ()) -> list[Row]:
@@ -173,6 +192,40 @@ class Database:
 
     def has_open_transaction(self) -> bool:
         return self._connection.info.transaction_status != pq.TransactionStatus.IDLE
+
+
+class _Listener:
+    """A connection of its own to which the ledger sends a notice when one user's books change.
+
+    A pooler lends a server's connection for one transaction: the notices, and the lock that they are sent for, would be
+    somebody else's. It is known by the process that it names, which is none of the server's.
+    """
+
+    def __init__(self, url: str, user_id: str | None, *, caller: Caller | None) -> None:
+        self._connection = open_connection(url)
+        try:
+            database = Database(self._connection, caller=caller)
+            self.is_pooled = database.value("select pg_backend_pid()") != self._connection.info.backend_pid
+            if not self.is_pooled:
+                (channel,) = database.ask(_only_column, "select tallystick.start_listening(%s)", [user_id])
+                with our_errors():
+                    self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(str(channel))))
+        except LedgerError:
+            self.close()
+            raise
+        if self.is_pooled:
+            self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether a notice came in time; of several, all that are there count as one."""
+        with our_errors():
+            told = list(self._connection.notifies(timeout=timeout_s, stop_after=1))
+            if told:
+                list(self._connection.notifies(timeout=0))
+            return bool(told)
 
 
 def _become(caller: Caller) -> tuple[bytes, list[str]]:

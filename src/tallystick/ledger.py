@@ -149,6 +149,14 @@ class Ledger:
         """Give the ledger a new identity, as after a restore: every checkpoint that named the old one is void."""
         self._ask(lambda: self._road.call("renew_ledger_id", {}))
 
+    def changes(self, *, timeout_s: float) -> bool | None:
+        """Whether these books may have changed since the last call: as soon as they do, or after `timeout_s`.
+
+        The first call says so at once. None, also at once, where the road tells nobody (HTTP, a pooler): there
+        receipt_count of ledger_state() does. Raises LedgerUnavailable, Busy; it never asks again by itself.
+        """
+        return self._road.changes(self.user_id, timeout_s)
+
     # -- in
 
     def ingest_token_usage(self, events: bytes) -> Receipt:
@@ -258,6 +266,10 @@ class Ledger:
     def usage_limits(self) -> list[UsageLimitRow]:
         """What providers said last of the limits of their plans; a window that has ended is left out."""
         return self._rows(UsageLimitRow, "usage_limits")
+
+    def usage_recent(self, *, limit: int = 100) -> list[SessionEventRow]:
+        """The latest calls, the latest first; at most `limit` (1 to 10,000) of them."""
+        return self._rows(SessionEventRow, "usage_recent", p_limit=limit)
 
     def usage_events(self, event_keys: Sequence[str]) -> list[EventCostRow]:
         """What the ledger holds for these event keys; the ones it does not know are left out."""

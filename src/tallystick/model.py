@@ -149,7 +149,7 @@ class SessionRow(NamedTuple):
 
 
 class SessionEventRow(NamedTuple):
-    """One model call of one session."""
+    """One model call."""
 
     event_key: str
     occurred_at: datetime

@@ -46,5 +46,11 @@ class Road(Protocol):
     def moment(self) -> AbstractContextManager[None]:
         """What is read inside is of one moment where the road has a transaction; over HTTP, page by page."""
 
+    def changes(self, user_id: str | None, timeout_s: float, /) -> bool | None:
+        """Whether these books may have changed since the last call, known as soon as it happens or after `timeout_s`.
+
+        The first call says so at once. None, also at once, where nobody is told: over HTTP, and behind a pooler.
+        """
+
     def close(self) -> None:
         """Give back what the road holds open."""

@@ -136,6 +136,8 @@ def test_the_rest_says_what_the_ledger_says(api: Api, alices_key: str, over_sql:
     assert_same(over_sql.verify_token_usage(), api.get("/verify", alices_key)["checks"])
     assert_same(over_sql.rejects(), api.get("/rejects", alices_key)["rejects"])
     assert_same(over_sql.double_sessions(), api.get("/double-sessions", alices_key)["sessions"])
+    assert_same(over_sql.usage_recent(limit=7), api.get("/recent", alices_key, limit=7)["events"])
+    assert_same(over_sql.usage_recent(), api.get("/recent", alices_key)["events"])
     assert api.get("/digest", alices_key) == {"digest": over_sql.ledger_digest()}
     keys = ["anthropic:msg_api_1", "anthropic:msg_api_2", "nobody knows it"]
     assert_same(over_sql.usage_events(keys), api.post("/events", alices_key, {"event_keys": keys})["events"])

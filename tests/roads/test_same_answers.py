@@ -63,6 +63,7 @@ QUESTIONS: dict[str, list[Question]] = {
         lambda of: of.usage_events([]),
     ],
     "usage_limits": [Ledger.usage_limits],
+    "usage_recent": [Ledger.usage_recent, lambda of: of.usage_recent(limit=1), lambda of: of.usage_recent(limit=5000)],
     "rejects": [Ledger.rejects],
     "double_sessions": [Ledger.double_sessions],
     "ledger_state": [Ledger.ledger_state],
@@ -76,6 +77,8 @@ WRITES = {
     "observe_usage_limits",
     *("correct_token_usage", "rerate_token_usage", "rerate_slice", "forget_token_usage", "forget_slice"),
 }
+# a matter of the road itself
+OF_THE_ROAD = {"changes"}
 # about the whole ledger and not about one user: not done through a Tallystick server
 OF_THE_LEDGER = {"only_account", "renew_ledger_id", "create_api_key", "api_keys", "revoke_api_key"}
 
@@ -174,7 +177,13 @@ def test_the_questions_are_about_more_than_one_answer_holds(books: dict[str, Led
 
 def test_every_method_of_a_ledger_is_asked_here() -> None:
     public = {name for name, _ in inspect.getmembers(Ledger, inspect.isfunction) if not name.startswith("_")}
-    assert public - {"close"} == QUESTIONS.keys() | WRITES | OF_THE_LEDGER
+    assert public - {"close"} == QUESTIONS.keys() | WRITES | OF_THE_ROAD | OF_THE_LEDGER
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_the_database_itself_tells_of_changes_and_over_http_nobody_does(place: Place, user_id: str, road: str) -> None:
+    with place.open(road, user_id) as ledger:
+        assert ledger.changes(timeout_s=0) is (True if road == "sql" else None)
 
 
 def test_every_road_writes_the_same_books(place: Place) -> None:

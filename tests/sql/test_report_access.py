@@ -24,6 +24,7 @@ ROW_CLASS_BY_REPORT = {
     "usage_session": model.SessionEventRow,
     "usage_blocks": model.BlockRow,
     "usage_events": model.EventCostRow,
+    "usage_recent": model.SessionEventRow,
 }
 REPORTS = list(ROW_CLASS_BY_REPORT)
 
@@ -46,7 +47,7 @@ REPORTS = list(ROW_CLASS_BY_REPORT)
         ({"after": '"text"'}, "after_is_a_row"),
     ],
 )
-@pytest.mark.parametrize("report_name", [name for name in REPORTS if name != "usage_events"])
+@pytest.mark.parametrize("report_name", [name for name in REPORTS if name not in ("usage_events", "usage_recent")])
 def test_a_wrong_parameter_is_refused_by_name(
     db: Connection, report_name: str, parameters: dict[str, Any], name: str
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_wrong_parameter_is_refused_by_name(
         ("usage_daily", {"after": '{"period_start": "soon"}'}, "after_is_a_row"),
         ("usage_sessions", {"after": '{"source": "codex"}'}, "after_is_a_row"),
         ("usage_blocks", {"after": '{"block_start": "2026-06-32T00:00:00Z"}'}, "after_is_a_row"),
+        *(("usage_recent", {"limit": limit}, "limit_is_1_to_10000") for limit in (None, 0, 10001)),
         ("usage_events", {"event_keys": None}, "event_keys_are_at_most_10000"),
         ("usage_events", {"event_keys": ["k"] * 10001}, "event_keys_are_at_most_10000"),
     ],
@@ -124,6 +126,7 @@ BODIES = [
     "select tallystick.usage_blocks(%s, null, null, null, null, null, null, null, null, null, null, 1000)",
     "select tallystick.usage_events(%s, '{}')",
     "select tallystick.usage_limits(%s)",
+    "select tallystick.usage_recent(%s, 10)",
     "select tallystick.usage_rejects(%s)",
     "select tallystick.usage_double_sessions(%s)",
 ]
@@ -145,9 +148,9 @@ def test_the_helpers_of_the_reports_are_closed_to_callers(db: Connection) -> Non
         "where n.nspname = 'tallystick' and has_function_privilege('authenticated', p.oid, 'execute') "
         "and (p.proname like 'usage%%' or p.proname in "
         "('checked_filter', 'page_key', 'selected_events', 'cost_text', 'session_named', 'walk_blocks', "
-        "'filter_within')) order by 1"
+        "'filter_within', 'call_row')) order by 1"
     ).fetchall()
     assert [name for (name,) in open_to_callers] == [
-        *("usage_blocks", "usage_double_sessions", "usage_events", "usage_limits", "usage_rejects", "usage_report"),
-        *("usage_session", "usage_sessions"),
+        *("usage_blocks", "usage_double_sessions", "usage_events", "usage_limits", "usage_recent", "usage_rejects"),
+        *("usage_report", "usage_session", "usage_sessions"),
     ]

@@ -318,6 +318,8 @@ REPORTS: list[tuple[str, dict[str, Any]]] = [
     ("usage_models", {"p_devices": ["desk"]}),
     ("usage_blocks", {"p_since": "2026-06-14", "p_until": "2026-06-14"}),
     ("usage_events", {"p_event_keys": [f"test:{number}" for number in range(120)]}),
+    ("usage_recent", {}),
+    ("usage_recent", {"p_limit": 2}),
     ("usage_summary", {}),
     ("usage_summary", {"p_models": ["model-a"], "p_since": "2026-06-11"}),
     ("usage_summary", {"p_time_zone": "Asia/Tokyo"}),

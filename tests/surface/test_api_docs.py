@@ -31,7 +31,7 @@ def test_the_page_of_the_http_api_is_current() -> None:
 
 def test_every_operation_is_described_with_an_example(description: dict[str, Any]) -> None:
     found = dict(operations(description))
-    assert len(found) == 25
+    assert len(found) == 26
     for name, operation in found.items():
         assert operation["description"].endswith("."), name
         assert "example" in operation["responses"]["200"]["content"]["application/json"], name

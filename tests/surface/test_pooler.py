@@ -45,6 +45,16 @@ def pooled(pooler: PgBouncer) -> Iterator[str]:
         connection.execute(f"drop database {name} with (force)".encode())
 
 
+def test_behind_a_pooler_nobody_is_told_of_changes_and_no_lock_is_left(pooler: PgBouncer, pooled: str) -> None:
+    with Ledger.connect(pooler.url(pooled), user_id=str(uuid.uuid4())) as ledger:
+        assert ledger.changes(timeout_s=0) is None
+        assert ledger.changes(timeout_s=60) is None
+        ledger.ingest_token_usage(batch_of(observation(1)))
+    with connect(pooler.direct_url(), autocommit=True) as connection:
+        held = connection.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
+    assert held == (0,)
+
+
 def in_threads(*works: Callable[[], None]) -> None:
     """Do all of it at once; the first thing that went wrong is raised."""
     failures: list[BaseException] = []

@@ -37,5 +37,13 @@ class ReportQuery(questions.ReportQuery, Query):
     """What a report may be asked, and of whom."""
 
 
+class RecentQuery(Query):
+    """How many of the latest calls."""
+
+    limit: questions.Count = Field(
+        100, description="At most so many calls.", json_schema_extra={"minimum": 1, "maximum": 10_000}
+    )
+
+
 class WeekQuery(questions.WeekQuery, Query):
     """The same by week."""

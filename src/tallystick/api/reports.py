@@ -16,12 +16,13 @@ from tallystick.answers import (
     WEEKLY,
     Report,
     answer_limits,
+    answer_recent,
     answer_report,
     answer_session,
     answer_summary,
 )
 from tallystick.api.caller import Asking, Caller
-from tallystick.api.queries import FilterQuery, PageQuery, ReportQuery, WeekQuery
+from tallystick.api.queries import FilterQuery, PageQuery, RecentQuery, ReportQuery, WeekQuery
 from tallystick.api.queries import Query as UserQuery
 from tallystick.api.route import json_answer
 from tallystick.api.router import router
@@ -98,6 +99,13 @@ def read_session(
     """The model calls of one session."""
     with caller.ledger("read", user_id=query.user) as ledger:
         return json_answer(answer_session(ledger, session_id, query))
+
+
+@router.get("/recent", tags=["reports"], response_model=list_of("RecentCalls", "events", SessionEventObject))
+def read_recent(caller: Asking, query: Annotated[RecentQuery, Query()]) -> Response:
+    """The latest model calls, the latest first."""
+    with caller.ledger("read", user_id=query.user) as ledger:
+        return json_answer(answer_recent(ledger, limit=query.limit))
 
 
 @router.get("/summary", tags=["reports"], response_model=UsageRowObject)

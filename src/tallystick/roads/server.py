@@ -60,6 +60,7 @@ ADDRESSES: dict[str, Address] = {
     "usage_blocks": Address("GET", "/blocks", "blocks"),
     "usage_limits": Address("GET", "/limits", "limits"),
     "usage_summary": Address("GET", "/summary"),
+    "usage_recent": Address("GET", "/recent", "events"),
     "usage_events": Address("POST", "/events", "events"),
     "usage_rejects": Address("GET", "/rejects", "rejects"),
     "usage_double_sessions": Address("GET", "/double-sessions", "sessions"),
@@ -87,6 +88,9 @@ class ServerRoad:
     def moment(self) -> AbstractContextManager[None]:
         """Nothing: each page is of its own moment."""
         return nullcontext()
+
+    def changes(self, _: str | None, __: float, /) -> None:
+        """None: over HTTP nobody is told."""
 
     def call(self, function: str, arguments: Arguments) -> Any:
         """The value that a function answers."""

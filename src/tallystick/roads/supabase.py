@@ -79,6 +79,9 @@ class SupabaseRoad:
         """Nothing: each page is of its own moment."""
         return nullcontext()
 
+    def changes(self, _: str | None, __: float, /) -> None:
+        """None: over HTTP nobody is told."""
+
     def call(self, function: str, arguments: Arguments) -> Any:
         """The value that a function answers, None where it answers nothing."""
         return self._answer(function, arguments)

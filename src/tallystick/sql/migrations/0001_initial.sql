@@ -265,7 +265,8 @@ comment on column public.token_usage_events.place_order is 'Rank of when and whe
 comment on column public.token_usage_events.is_corrected is 'A person has set it; no observation changes it any more.';
 
 create index events_by_time on public.token_usage_events (user_id, occurred_at);
-comment on index public.events_by_time is 'Blocks, and reports by device or in a zone that is not the account''s.';
+comment on index public.events_by_time is
+  'Blocks, the latest calls, and reports by device or in a zone that is not the account''s.';
 create index events_by_session on public.token_usage_events (user_id, source, session_id, occurred_at);
 comment on index public.events_by_session is 'One session''s detail; first and latest call of a session.';
 
@@ -1445,6 +1446,69 @@ $$;
 comment on function tallystick.revise_events(uuid, tallystick.observation[], text) is
   'Lets observations of known calls revise them; answers how many changed.';
 
+create function tallystick.notice_channel(p_user_id uuid)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return 'token_usage_' || p_user_id;
+end
+$$;
+comment on function tallystick.notice_channel(uuid) is 'The channel on which it is told that a user''s books changed.';
+
+create function tallystick.notice_key(p_user_id uuid)
+returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return hashtextextended(tallystick.notice_channel(p_user_id), 0);
+end
+$$;
+comment on function tallystick.notice_key(uuid) is
+  'The advisory lock that listeners share; two users with one key get notices too many, and none too few.';
+
+-- A notice makes all commits of the database wait for each other, so it is given only while somebody listens: listeners
+-- hold the lock, which is then refused here. Where it is had, it keeps who would listen waiting until all is committed.
+create function tallystick.tell_listeners(p_user_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not pg_try_advisory_xact_lock(tallystick.notice_key(p_user_id)) then
+    perform pg_notify(tallystick.notice_channel(p_user_id), '');
+  end if;
+end
+$$;
+comment on function tallystick.tell_listeners(uuid) is
+  'Has an empty notice sent when this transaction commits, if anybody listens for this user''s.';
+
+-- It waits in the queue of the lock, where the next writer already sees it: an import without a pause keeps nobody out.
+create function tallystick.start_listening(p_user_id uuid)
+returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '6s'
+as $$
+begin
+  perform tallystick.check_caller(p_user_id);
+  perform pg_advisory_lock_shared(tallystick.notice_key(p_user_id));
+  return tallystick.notice_channel(p_user_id);
+exception when lock_not_available then
+  raise exception using errcode = 'PT503', constraint = 'account_is_free',
+    message = 'another writer holds the books of this user', hint = 'Try again in a moment.';
+end
+$$;
+comment on function tallystick.start_listening(uuid) is
+  'Answers the channel to LISTEN on, on which notices come until the connection ends: never call it on a pooled one.';
+revoke all on function tallystick.start_listening(uuid) from public, anon, authenticated;
+grant execute on function tallystick.start_listening(uuid) to service_role;
+
 -- Makes the account at the first ingest and takes its lock for the rest of the transaction, so that differences are
 -- exact. It must be a statement of its own before anything is read: later statements see what the one before committed,
 -- which is why any isolation but read committed is refused. It waits for less than the eight seconds that Supabase
@@ -1471,6 +1535,7 @@ begin
     update public.token_usage_accounts as a set receipt_count = a.receipt_count + 1
     where a.user_id = p_user_id returning a.time_zone into v_time_zone;
   end if;
+  perform tallystick.tell_listeners(p_user_id);
   return v_time_zone;
 exception when lock_not_available then
   raise exception using errcode = 'PT503', constraint = 'account_is_free',
@@ -1478,7 +1543,7 @@ exception when lock_not_available then
 end
 $$;
 comment on function tallystick.lock_account(uuid) is
-  'Locks the account, made if need be, counts the receipt and answers the account''s time zone.';
+  'Locks the account, made if need be, counts the receipt, tells who listens and answers the account''s time zone.';
 
 create function tallystick.keep_rejects(p_user_id uuid, p_observations tallystick.observation[])
 returns void
@@ -3358,7 +3423,7 @@ comment on function public.usage_summary is
   'The sum of all usage in a range, as one row: zeros where there is none; a session counts once whatever its days.';
 revoke all on function public.usage_summary from public, anon, authenticated;
 grant execute on function public.usage_summary to authenticated, service_role;
--- Reports of sessions, of one session's calls, and of calls by their keys.
+-- Reports of sessions, of one session's calls, of the latest calls, and of calls by their keys.
 
 create type public.usage_session_row as (
   source text,
@@ -3402,7 +3467,7 @@ create type public.usage_session_event_row as (
   cost_basis text,
   flags text[]
 );
-comment on type public.usage_session_event_row is 'One model call of a session.';
+comment on type public.usage_session_event_row is 'One model call.';
 
 create type public.usage_event_cost_row as (
   event_key text,
@@ -3560,6 +3625,27 @@ comment on function tallystick.session_named is
   'The whole id of the session that an id or its beginning names; PT404 or PT409 where that is none or several.';
 revoke all on function tallystick.session_named from public, anon, authenticated;
 
+create function tallystick.call_row(p_event public.token_usage_events)
+returns public.usage_session_event_row
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return row(
+    p_event.event_key, p_event.occurred_at, p_event.source, nullif(p_event.project, ''),
+    nullif(p_event.model, ''), nullif(p_event.device, ''), p_event.is_sidechain, p_event.input_tokens,
+    p_event.output_tokens, p_event.thinking_tokens,
+    p_event.cache_creation_5m_tokens + p_event.cache_creation_1h_tokens, p_event.cache_read_tokens,
+    p_event.web_search_requests, p_event.message_count,
+    case when p_event.cost_usd is null then p_event.message_count else 0 end,
+    trim_scale(p_event.cost_usd)::text, p_event.cost_basis, p_event.flags
+  )::public.usage_session_event_row;
+end
+$$;
+comment on function tallystick.call_row is 'An event as the reports of single calls show it.';
+revoke all on function tallystick.call_row from public, anon, authenticated;
+
 create function tallystick.usage_session(
   p_user_id uuid, p_session_id text, p_sources text[], p_since date, p_until date, p_time_zone text, p_projects text[],
   p_models text[], p_devices text[], p_after jsonb, p_limit integer
@@ -3594,13 +3680,10 @@ begin
       and (v_filter.sources is null or z.source = any (v_filter.sources))
   );
   return query
-  select e.event_key::text, e.occurred_at, e.source::text, nullif(e.project, ''), nullif(e.model, ''),
-    nullif(e.device, ''), e.is_sidechain, e.input_tokens, e.output_tokens, e.thinking_tokens,
-    e.cache_creation_5m_tokens + e.cache_creation_1h_tokens, e.cache_read_tokens, e.web_search_requests,
-    e.message_count, case when e.cost_usd is null then e.message_count else 0 end, trim_scale(e.cost_usd)::text,
-    e.cost_basis, e.flags
+  select c.*
   from tallystick.selected_events(p_user_id, v_filter) as f
   join public.token_usage_events as e on e.ctid = f.place
+  cross join lateral tallystick.call_row(e) as c
   where p_after is null or (e.occurred_at, e.event_key) > (v_after.at, v_after.event_key)
   order by e.occurred_at, e.event_key
   limit p_limit;
@@ -3630,6 +3713,48 @@ comment on function public.usage_session is
   'The calls of one session in their order; the session is named by its id, or by a beginning of it that no other has.';
 revoke all on function public.usage_session from public, anon, authenticated;
 grant execute on function public.usage_session to authenticated, service_role;
+
+create function tallystick.usage_recent(p_user_id uuid, p_limit integer)
+returns setof public.usage_session_event_row
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+  perform tallystick.check_caller(p_user_id);
+  if p_limit is null or p_limit not between 1 and 10000 then
+    raise exception using errcode = 'PT400', constraint = 'limit_is_1_to_10000',
+      message = 'a page holds 1 to 10,000 rows', hint = 'Ask for fewer calls with p_limit.';
+  end if;
+  return query
+  select c.*
+  from public.token_usage_events as e
+  cross join lateral tallystick.call_row(e) as c
+  where e.user_id = p_user_id
+  order by e.occurred_at desc, e.event_key desc
+  limit p_limit;
+end
+$$;
+comment on function tallystick.usage_recent is 'Body of public.usage_recent.';
+revoke all on function tallystick.usage_recent from public, anon, authenticated;
+grant execute on function tallystick.usage_recent to authenticated, service_role;
+
+create function public.usage_recent(p_user_id uuid default null, p_limit integer default 100)
+returns setof public.usage_session_event_row
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.* from tallystick.usage_recent(coalesce(p_user_id, auth.uid()), p_limit) as r
+$$;
+comment on function public.usage_recent is 'The latest calls, the latest first, at most p_limit.';
+revoke all on function public.usage_recent from public, anon, authenticated;
+grant execute on function public.usage_recent to authenticated, service_role;
 
 create function tallystick.usage_events(p_user_id uuid, p_event_keys text[])
 returns setof public.usage_event_cost_row

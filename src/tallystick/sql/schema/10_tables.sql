@@ -128,7 +128,8 @@ comment on column public.token_usage_events.place_order is 'Rank of when and whe
 comment on column public.token_usage_events.is_corrected is 'A person has set it; no observation changes it any more.';
 
 create index events_by_time on public.token_usage_events (user_id, occurred_at);
-comment on index public.events_by_time is 'Blocks, and reports by device or in a zone that is not the account''s.';
+comment on index public.events_by_time is
+  'Blocks, the latest calls, and reports by device or in a zone that is not the account''s.';
 create index events_by_session on public.token_usage_events (user_id, source, session_id, occurred_at);
 comment on index public.events_by_session is 'One session''s detail; first and latest call of a session.';
 
