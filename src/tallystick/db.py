@@ -146,17 +146,15 @@ class Database:
         """Whether the user's books may have changed since the last call, None behind a pooler: tallystick.road.Road."""
         if self._url is None:
             return None
-        try:
-            if self._listener is None:
-                self._listener = _Listener(self._url, user_id, caller=self._caller)
-                # what happened before anybody listened, nobody was told
-                return None if self._listener.is_pooled else True
-            return None if self._listener.is_pooled else self._listener.wait(timeout_s)
-        except LedgerError:
-            if self._listener is not None:
+        if self._listener is not None:
+            try:
+                return None if self._listener.is_pooled else self._listener.wait(timeout_s)
+            except LedgerUnavailable:
                 self._listener.close()
                 self._listener = None
-            raise
+        self._listener = _Listener(self._url, user_id, caller=self._caller)
+        # what happened while nobody listened, nobody was told
+        return None if self._listener.is_pooled else True
 
     # -- plain SQL
 

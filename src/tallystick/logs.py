@@ -44,6 +44,11 @@ def log_to_stderr() -> None:
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
+def log_to_nobody() -> None:
+    """Keep the log of this process off a screen that shows something else; `tally status` says how following goes."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 class _Lines:
     """A text file that a thread of its own writes: to write a line takes longer than to answer a request."""
 

@@ -28,6 +28,11 @@ class Totals(NamedTuple):
     unpriced_message_count: int
 
 
+def all_tokens(row: ReportRow | Totals) -> int:
+    """The tokens of all buckets, which are disjoint; thinking is part of the output."""
+    return row.input_tokens + row.output_tokens + row.cache_creation_tokens + row.cache_read_tokens
+
+
 def add_up(rows: Iterable[ReportRow]) -> Totals:
     """Sum every count as integers and the cost as exact decimals."""
     rows = list(rows)

@@ -57,6 +57,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Following": {
         "watch": Entry("watch", "watch", "Follow all transcripts into the ledger until it is stopped."),
+        "live": Entry("live", "live", "Show what is spent on the whole screen, as it is spent."),
         "status": Entry("watch", "status", "Show whether anything follows, and how far the ledger is behind."),
         "service": Entry("service", "service", "Have the machine itself follow: install, uninstall, status, logs."),
         "statusline": Entry("statusline", "statusline", "One line for Claude Code's status bar; install, uninstall."),

@@ -105,7 +105,7 @@ def _total_width(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 
 def _set_line(line: Line, columns: Sequence[Column], widths: dict[int, int], palette: Palette) -> str:
-    text = GAP.join(_set_cell(line.cells[at], columns[at], widths[at]) for at in sorted(widths)).rstrip()
+    text = set_cells(line.cells, columns, widths).rstrip()
     start = {
         Look.ROW: "",
         Look.HEADING: palette.strong,
@@ -113,6 +113,11 @@ def _set_line(line: Line, columns: Sequence[Column], widths: dict[int, int], pal
         Look.TOTAL: palette.strong,
     }[line.look]
     return f"{start}{text}{palette.reset}" if start else text
+
+
+def set_cells(cells: Sequence[str], columns: Sequence[Column], widths: dict[int, int]) -> str:
+    """The cells of the columns to show, each in its width."""
+    return GAP.join(_set_cell(cells[at], columns[at], widths[at]) for at in sorted(widths))
 
 
 def _set_cell(text: str, column: Column, width: int) -> str:

@@ -25,6 +25,7 @@ from tallystick.embedded import EmbeddedServer
 from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
 from tallystick.model import BlockRow, UsageFilter, UsageLimitRow
+from tallystick.pace import active_block, pace_of
 from tallystick.private_files import make_folder, write_private
 from tallystick.zones import find_zone, today_in
 
@@ -142,8 +143,7 @@ def _figures(ledger: Ledger, settings: Settings) -> dict[str, Any]:
     zone = find_zone(state.time_zone or settings.time_zone)
     today = today_in(zone)
     usage = ledger.usage_summary(UsageFilter(since=today, until=today))
-    blocks = ledger.usage_blocks(UsageFilter(since=today - timedelta(days=1)))
-    active = next((block for block in reversed(blocks) if block.is_active and not block.is_gap), None)
+    active = active_block(ledger, today=today)
     return {
         "today_usd": _cents(usage.cost_usd or Decimal(0)),
         "day_ends_at": datetime.combine(today + timedelta(days=1), time(), tzinfo=zone).timestamp(),
@@ -161,13 +161,9 @@ def _official(limits: list[UsageLimitRow]) -> dict[str, float]:
 
 
 def _block(block: BlockRow) -> dict[str, Any]:
-    assert block.first_activity_at is not None
-    assert block.last_activity_at is not None
-    cost = block.cost_usd or Decimal(0)
-    seconds = (block.last_activity_at - block.first_activity_at) // timedelta(seconds=1)
-    # one call alone has no rate
-    rate = {"usd_per_hour": _cents(cost * 3600 / seconds)} if seconds > 0 else {}
-    return {"cost_usd": _cents(cost), "ends_at": block.block_end.timestamp(), **rate}
+    pace = pace_of(block, now=datetime.now(UTC))
+    rate = {"usd_per_hour": _cents(pace.usd_per_hour)} if pace and pace.usd_per_hour is not None else {}
+    return {"cost_usd": _cents(block.cost_usd or Decimal(0)), "ends_at": block.block_end.timestamp(), **rate}
 
 
 def _cents(cost: Decimal) -> str:

@@ -1,0 +1,157 @@
+"""`tally live` at a real terminal: it leaves it as it was, however it is ended, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.surface.cli_home import Tally
+
+pytest_plugins = "tests.surface.cli_home"
+
+LIMIT_S = 60.0
+ENTERED, LEFT, CURSOR_SHOWN = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
+# a colour other than the terminal's own
+COLOUR = re.compile(rb"\x1b\[[0-9;]*(?:[34]8;[25]|\b[349][0-7]m|\b10[0-7]m)")
+
+
+class Terminal:
+    """A terminal of 80 columns and 24 lines with `tally live` in it."""
+
+    def __init__(self, tally: Tally, *arguments: str, environ: dict[str, str] | None = None) -> None:
+        self.screen, inside = pty.openpty()
+        termios.tcsetwinsize(inside, (24, 80))
+        self.settings = termios.tcgetattr(inside)
+        self.said = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tallystick", "live", *arguments],
+            env={**tally.environ, "TERM": "xterm-256color", **(environ or {})},
+            cwd=tally.folder,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        )
+        self._inside = inside
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Read what it says until that is so."""
+        deadline = time.monotonic() + LIMIT_S
+        while not is_so():
+            assert time.monotonic() < deadline, self.said[-2000:]
+            if select.select([self.screen], [], [], 0.05)[0]:
+                self.said += os.read(self.screen, 1 << 16)
+
+    def shows(self, text: str) -> None:
+        self.until(lambda: text.encode() in self.said)
+
+    def ends(self) -> int:
+        """The exit code, once it has ended and all that it said is read."""
+        self.until(lambda: self.process.poll() is not None)
+        while select.select([self.screen], [], [], 0)[0]:
+            self.said += os.read(self.screen, 1 << 16)
+        return self.process.returncode
+
+    def is_as_it_was(self) -> bool:
+        return (
+            termios.tcgetattr(self._inside) == self.settings
+            and self.said.rfind(LEFT) > self.said.rfind(ENTERED)
+            and self.said.rfind(CURSOR_SHOWN) > self.said.rfind(LEFT) - 100
+        )
+
+    def close(self) -> None:
+        for descriptor in (self.screen, self._inside):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.screen = self._inside = -1
+
+
+@pytest.fixture
+def terminal(books: Tally) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def open_terminal(*arguments: str, **options: dict[str, str]) -> Terminal:
+        opened.append(Terminal(books, *arguments, **options))
+        return opened[-1]
+
+    yield open_terminal
+    for one in opened:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        one.close()
+
+
+def test_without_a_terminal_it_says_what_to_run_instead(books: Tally) -> None:
+    assert books.fail("live") == "tally: this needs a terminal. Run `tally daily` for the figures as text."
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda terminal: os.write(terminal.screen, b"q"), id="q"),
+        pytest.param(lambda terminal: os.write(terminal.screen, b"\x03"), id="ctrl-c"),
+        pytest.param(lambda terminal: terminal.process.send_signal(signal.SIGTERM), id="sigterm"),
+        pytest.param(lambda terminal: terminal.process.send_signal(signal.SIGINT), id="sigint"),
+    ],
+)
+def test_however_it_is_ended_the_terminal_is_as_it_was(
+    terminal: Callable[..., Terminal], end: Callable[[Terminal], object]
+) -> None:
+    live = terminal()
+    live.shows("Last calls")
+    end(live)
+    assert live.ends() == 0
+    assert live.is_as_it_was()
+    assert b"Traceback" not in live.said
+
+
+def test_it_ends_with_its_terminal(terminal: Callable[..., Terminal]) -> None:
+    live = terminal("--no-import")
+    live.shows("Last calls")
+    live.close()
+    live.process.send_signal(signal.SIGHUP)  # as the system does to who has the terminal for its own
+    live.process.wait(LIMIT_S)
+
+
+def test_where_no_colour_is_wanted_there_is_none(terminal: Callable[..., Terminal]) -> None:
+    live = terminal("--no-import")
+    live.shows("Last calls")
+    assert COLOUR.search(live.said)
+    plain = terminal("--no-import", environ={"NO_COLOR": "1"})
+    plain.shows("Last calls")
+    os.write(plain.screen, b"q")
+    assert plain.ends() == 0
+    assert not COLOUR.search(plain.said)
+
+
+def test_it_takes_in_what_is_new_by_itself(own: Tally) -> None:
+    live = Terminal(own)
+    try:
+        live.shows("Last calls")
+        assert b"2,003" not in live.said
+        own_call = (
+            '{"type":"assistant","uuid":"x","timestamp":"2026-11-20T22:10:00.000Z","sessionId":"live","cwd":"/l",'
+        )
+        own_call += '"message":{"id":"msg_live","model":"claude-opus-4-8","stop_reason":"end_turn",'
+        own_call += '"usage":{"input_tokens":3,"output_tokens":2000}}}\n'
+        (own.claude / "projects" / "-nowhere" / "live.jsonl").write_text(own_call)
+        live.shows("2,003")
+        os.write(live.screen, b"q")
+        assert live.ends() == 0
+    finally:
+        live.process.kill()
+        live.process.wait()
+        live.close()
