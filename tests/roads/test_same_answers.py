@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tallystick.ledger import PAGE_ROWS, Ledger
+from tallystick.live.figures import read_figures
 from tallystick.model import ApiKeyRow, Page, Receipt, UsageFilter
 from tests.roads.places import ROADS, SERVICE_ROADS, Place
 from tests.servers import connect
@@ -178,6 +179,16 @@ def test_the_questions_are_about_more_than_one_answer_holds(books: dict[str, Led
 def test_every_method_of_a_ledger_is_asked_here() -> None:
     public = {name for name, _ in inspect.getmembers(Ledger, inspect.isfunction) if not name.startswith("_")}
     assert public - {"close"} == QUESTIONS.keys() | WRITES | OF_THE_ROAD | OF_THE_LEDGER
+
+
+@pytest.mark.parametrize("road", ROADS[1:])
+def test_the_live_view_shows_the_same_by_every_road(books: dict[str, Ledger], road: str) -> None:
+    now = NOON + timedelta(hours=6 * 6, minutes=9)
+    over_sql, by_road = (
+        read_figures(books[name], books[name].ledger_state(), fallback_zone="UTC", now=now) for name in ("sql", road)
+    )
+    assert by_road == over_sql
+    assert all((over_sql.models, over_sql.sessions, over_sql.calls, over_sql.yesterday.message_count))
 
 
 @pytest.mark.parametrize("road", ROADS)

@@ -11,6 +11,7 @@ import pytest
 
 from tallystick.db import Database, open_connection
 from tallystick.ledger import Ledger
+from tallystick.live.follower import Follower, State
 from tallystick.road import SERVICE
 from tests.servers import connect
 from tests.surface.screens import HAIKU, OPUS, UNPRICED, Call, Screen, look, noon_zone, take_in
@@ -228,13 +229,21 @@ def test_a_ledger_that_goes_away_leaves_its_last_figures_and_comes_back_by_itsel
 # -- keys
 
 
-def test_paused_it_shows_what_was_until_it_is_asked(writer: Ledger, viewed: Ledger, now: datetime) -> None:
+def test_paused_it_shows_what_was_until_it_is_asked(
+    writer: Ledger, viewed: Ledger, ledger_url_18: str, now: datetime
+) -> None:
     take_in(writer, now, CALLS[2])
+    others: list[State] = []
+    somebody = Ledger.connect(ledger_url_18, user_id=writer.user_id)
+    other = Follower(somebody, fallback_zone="UTC", tell=others.append)
+    other.start()
 
     async def act(screen: Screen) -> None:
         await screen.press("p")
         assert screen.lines[0].rstrip().endswith("paused")
         take_in(writer, now, CALLS[6], first_number=1)
+        await screen.until(lambda: any(state.figures and len(state.figures.calls) == 2 for state in others))
+        assert cost_of(CALLS[2]) == screen.cells("Cost")[0]
         await screen.press("r")
         await screen.shows(cost_of(CALLS[2], CALLS[6]))
         assert screen.lines[0].rstrip().endswith("paused")
@@ -244,6 +253,8 @@ def test_paused_it_shows_what_was_until_it_is_asked(writer: Ledger, viewed: Ledg
         assert screen.lines[0].rstrip().endswith("live")
 
     look(viewed, act, now=now)
+    other.stop()
+    somebody.close()
 
 
 def test_sessions_are_sorted_by_one_thing_after_another(writer: Ledger, viewed: Ledger, now: datetime) -> None:

@@ -137,6 +137,21 @@ def test_where_no_colour_is_wanted_there_is_none(terminal: Callable[..., Termina
     assert not COLOUR.search(plain.said)
 
 
+def test_what_keeps_it_from_taking_in_is_said(own: Tally) -> None:
+    checkpoints = own.home / "state" / "checkpoints.sqlite3"
+    checkpoints.unlink()
+    checkpoints.mkdir()
+    live = Terminal(own)
+    try:
+        live.shows("Nothing new is taken in")
+        os.write(live.screen, b"q")
+        assert live.ends() == 0
+    finally:
+        live.process.kill()
+        live.process.wait()
+        live.close()
+
+
 def test_it_takes_in_what_is_new_by_itself(own: Tally) -> None:
     live = Terminal(own)
     try:

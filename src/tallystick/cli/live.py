@@ -12,7 +12,9 @@ from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import PLAIN, look_at_output
 from tallystick.cli.watch import following
 from tallystick.config import Settings
-from tallystick.errors import ConfigError
+from tallystick.errors import AlreadyRunning, ConfigError, TallystickError
+from tallystick.private_files import is_locked
+from tallystick.redaction import one_line
 
 
 @click.command()
@@ -30,14 +32,31 @@ def live(common: CommonOptions, no_import: bool) -> None:
     # Textual takes 0.3 s to import, and no other command needs it
     from tallystick.live.app import run_live
 
-    with open_books(common) as books, _followed(books.settings, no_import=no_import):
-        run_live(books.ledger, fallback_zone=books.time_zone, has_colour=terminal.palette is not PLAIN)
+    ended: list[TallystickError] = []
+    with open_books(common) as books, _followed(books.settings, ended, no_import=no_import):
+        run_live(
+            books.ledger,
+            fallback_zone=books.time_zone,
+            has_colour=terminal.palette is not PLAIN,
+            trouble=lambda: _trouble(books.settings, ended),
+        )
 
 
-def _followed(settings: Settings, *, no_import: bool) -> AbstractContextManager[None]:
+def _followed(settings: Settings, ended: list[TallystickError], *, no_import: bool) -> AbstractContextManager[None]:
+    """Follow meanwhile; what ends that is put into `ended`, unless it is that something else follows."""
     if no_import or not settings.token_tracking_enabled:
         return nullcontext()
     from tallystick.logs import log_to_nobody  # structlog takes 40 ms to import
 
     log_to_nobody()
-    return following(settings)
+    return following(settings, tell=lambda error: None if isinstance(error, AlreadyRunning) else ended.append(error))
+
+
+def _trouble(settings: Settings, ended: list[TallystickError]) -> str:
+    """Why nothing new is taken in, here or by whatever else follows; '' where all is well."""
+    if ended:
+        return one_line(ended[0].message, ended[0].hint)
+    from tallystick.collector.watch import places_of, read_status  # watchfiles takes 30 ms to import
+
+    status = read_status(settings) if is_locked(places_of(settings).lock) else None
+    return status.error if status else ""

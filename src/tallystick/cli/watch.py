@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -52,18 +52,19 @@ def watch(common: CommonOptions) -> None:
 
 
 @contextmanager
-def following(settings: Settings) -> Iterator[None]:
-    """Follow beside something else, in a thread; what follows already from elsewhere is enough."""
+def following(settings: Settings, *, tell: Callable[[TallystickError], None] | None = None) -> Iterator[None]:
+    """Follow beside something else, in a thread; what follows already from elsewhere is enough.
+
+    What ends it is told to `tell`, which the thread calls, or else to the log.
+    """
     stop = threading.Event()
     watcher = make_watcher(settings, stop=stop)
 
     def run() -> None:
-        import structlog  # as above
-
         try:
             watcher.run()
         except TallystickError as error:
-            structlog.get_logger("tallystick.watch").warning("not following", reason=error.message, hint=error.hint)
+            (tell or _log)(error)
 
     thread = threading.Thread(target=run, name="watch", daemon=True)
     thread.start()
@@ -72,6 +73,12 @@ def following(settings: Settings) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(STOP_WAIT_S)
+
+
+def _log(error: TallystickError) -> None:
+    import structlog  # as above
+
+    structlog.get_logger("tallystick.watch").warning("not following", reason=error.message, hint=error.hint)
 
 
 def make_watcher(settings: Settings, *, stop: threading.Event) -> Watcher:

@@ -30,6 +30,7 @@ from tallystick.live.texts import (
     model_words,
     session_words,
     today_words,
+    trouble_words,
 )
 
 TICK_S = 1.0
@@ -131,13 +132,14 @@ class LiveApp(App[None]):
         *,
         fallback_zone: str,
         has_colour: bool = True,
+        trouble: Callable[[], str] = str,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         # where NO_COLOR is set, Textual leaves out its own colours only with those of the terminal
         super().__init__(ansi_color=None if has_colour else True)
         self.defect: Exception | None = None
         self._clock = clock or (lambda: datetime.now(UTC))
-        self._follower = Follower(ledger, fallback_zone=fallback_zone, tell=self._take)
+        self._follower = Follower(ledger, fallback_zone=fallback_zone, tell=self._take, trouble=trouble)
         self._state = State()
         self._is_paused = False
         self._order = 0
@@ -203,7 +205,7 @@ class LiveApp(App[None]):
         figures, away = self._state.figures, self._state.away
         width = self.size.width - PADDING
         self._put("head", head_words(figures, now=now, status=self._status(), width=width))
-        self._put("away", away_words(away, figures, now=now) if away else "")
+        self._put("away", away_words(away, figures, now=now) if away else trouble_words(self._state.trouble))
         has_usage = figures is not None and bool(figures.calls)
         self._put("nothing", "" if has_usage or figures is None else "\n".join(NOTHING_YET))
         self.query_one("#panels").display = has_usage
@@ -239,9 +241,12 @@ class LiveApp(App[None]):
         return "live" if self._state.figures else "reading"
 
 
-def run_live(ledger: Ledger, *, fallback_zone: str, has_colour: bool) -> None:
-    """Show the books until somebody quits; a defect of ours is raised once the terminal is as it was."""
-    app = LiveApp(ledger, fallback_zone=fallback_zone, has_colour=has_colour)
+def run_live(ledger: Ledger, *, fallback_zone: str, has_colour: bool, trouble: Callable[[], str]) -> None:
+    """Show the books until somebody quits; a defect of ours is raised once the terminal is as it was.
+
+    `trouble` says what keeps new usage from being taken in, '' where nothing does; a thread asks it again and again.
+    """
+    app = LiveApp(ledger, fallback_zone=fallback_zone, has_colour=has_colour, trouble=trouble)
     app.run()
     if app.defect:
         raise app.defect

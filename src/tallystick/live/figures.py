@@ -12,8 +12,8 @@ from tallystick.totals import Totals, add_up
 from tallystick.zones import find_zone
 
 RUNS_FOR = timedelta(minutes=30)
-# a list of sessions fits one question to a server
-MAX_SESSIONS = 100
+# their ids fit the address of one question to a server
+MAX_SESSIONS = 50
 MAX_CALLS = 50
 
 

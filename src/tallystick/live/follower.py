@@ -35,22 +35,26 @@ class Away(NamedTuple):
 class State(NamedTuple):
     """What there is to show: the last figures, if any were read yet, and whether the ledger is away.
 
-    With a defect the thread has ended.
+    `trouble` is what keeps new usage from being taken in, '' where nothing does. With a defect the thread has ended.
     """
 
     figures: Figures | None = None
     away: Away | None = None
+    trouble: str = ""
     defect: Exception | None = None
 
 
 class Follower:
     """Reads in a thread of its own, the only one that uses the ledger, and calls `tell` with each new state."""
 
-    def __init__(self, ledger: Ledger, *, fallback_zone: str, tell: Callable[[State], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, *, fallback_zone: str, tell: Callable[[State], None], trouble: Callable[[], str] = str
+    ) -> None:
         ledger.attempts = 1  # what goes wrong is shown at once, and the pauses are told
         self._ledger = ledger
         self._fallback_zone = fallback_zone
         self._tell = tell
+        self._trouble = trouble
         self._state = State()
         self._receipt_count = -1
         self._is_due = True
@@ -99,8 +103,10 @@ class Follower:
         elif self._is_paused:
             self._rest(FULL_READ_S)
             self._next_read_at = 0.0
-        elif self._has_changed() or time.monotonic() >= self._next_read_at:
-            self._is_due = True
+        else:
+            self._is_due = self._has_changed() or time.monotonic() >= self._next_read_at
+            if self._trouble() != self._state.trouble:
+                self._show(self._state._replace(trouble=self._trouble()))
 
     def _read(self) -> None:
         state = self._ledger.ledger_state()
@@ -108,7 +114,7 @@ class Follower:
         self._receipt_count = state.receipt_count
         self._next_read_at = time.monotonic() + FULL_READ_S
         self._failures = 0
-        self._show(State(figures))
+        self._show(self._state._replace(figures=figures, away=None))
 
     def _has_changed(self) -> bool:
         told = self._ledger.changes(timeout_s=LOOK_S)
@@ -128,7 +134,7 @@ class Follower:
         now = datetime.now(UTC)
         since = self._state.away.since if self._state.away else now
         next_try_at = datetime.fromtimestamp(now.timestamp() + pause_s, UTC)
-        self._show(State(self._state.figures, Away(since, error.message, next_try_at)))
+        self._show(self._state._replace(away=Away(since, error.message, next_try_at)))
         self._rest(pause_s)
         self._is_due = True
 

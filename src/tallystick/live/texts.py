@@ -245,3 +245,8 @@ def away_words(away: Away, figures: Figures | None, *, now: datetime) -> str:
     shown = f"{'Figures of' if figures else 'No answer since'} {at.strftime('%H:%M:%S')}"
     left_s = max((away.next_try_at - now) // timedelta(seconds=1), 0)
     return f"{shown}; the next try in {left_s} s: {label(one_line(away.reason))}"
+
+
+def trouble_words(trouble: str) -> str:
+    """What keeps new usage from being taken in, '' where nothing does."""
+    return f"Nothing new is taken in: {label(one_line(trouble))}" if trouble else ""
