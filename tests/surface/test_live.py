@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ CALLS = (
     Call(9, "other", "/w/api", UNPRICED, 1_000, 2_000, source="codex"),
     Call(4, "old", "/w/shop", OPUS, 3, 1_000, 100_000),
 )
+HOUR = timedelta(hours=1)
 YESTERDAY, TODAY = CALLS[:2], CALLS[2:]
 
 
@@ -105,11 +107,39 @@ def test_the_block_has_its_pace_and_where_that_leads(writer: Ledger, viewed: Led
     look(viewed, act, now=now)
 
 
+def test_what_the_provider_says_of_its_windows_goes_before_our_model_of_them(
+    writer: Ledger, viewed: Ledger, now: datetime
+) -> None:
+    take_in(writer, now, *CALLS)
+    told = {"source": "claude-code", "observed_at": (now - timedelta(minutes=2)).isoformat()}
+    windows = [
+        {"limit_name": "five_hour", "used_percent": "42.5", "window_minutes": 300, "resets_at": now + HOUR * 1.5},
+        {"limit_name": "seven_day", "used_percent": 7, "window_minutes": 10080, "resets_at": now + HOUR * 50},
+    ]
+
+    def observe() -> None:
+        texts = [{**told, **one, "resets_at": one["resets_at"].isoformat()} for one in windows]  # type: ignore[attr-defined]
+        assert writer.observe_usage_limits(json.dumps(texts)).rejected == 0
+
+    async def act(screen: Screen) -> None:
+        assert "━" in screen.text
+        observe()
+        await screen.shows("Official")
+        # the ledger keeps the end of a window to the minute
+        assert screen.half("Official 5 hours")[0] == "42.5%,"
+        assert " ".join(screen.half("Official 5 hours")[1:]) in ("1 h 29 min", "1 h 30 min")
+        assert screen.half("Official 7 days")[0] == "7%,"
+        assert "━" not in screen.text
+        assert screen.half("Cost")[0] == f"{cost_of(*TODAY)}*"
+
+    look(viewed, act, now=now)
+
+
 def test_without_calls_in_the_last_five_hours_no_block_runs(writer: Ledger, viewed: Ledger, now: datetime) -> None:
     take_in(writer, now, *YESTERDAY)
 
     async def act(screen: Screen) -> None:
-        assert "None runs: the next call opens one." in screen.text
+        assert "No block runs: the next call opens one." in screen.text
         assert "Nothing was used today." in screen.text
         assert "No call in the last 30 minutes." in screen.text
         assert screen.cells("Cost")[:2] == ["$0.00", cost_of(*YESTERDAY)]

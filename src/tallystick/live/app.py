@@ -48,9 +48,11 @@ s      sort the running sessions by another thing
 d      dark or light
 tab    go to the next list; arrows and page keys scroll it
 
-Tokens are those of all buckets, cost is the price at the API's
-list prices of the day. * and unpriced: a model has no price.
-A block is five hours from its first call's full hour on.
+Tokens are those of all buckets; cost is the API's list price of
+the day. Unpriced, and * beside a cost: a model has no price.
+A block is five hours from its first call's full hour on. Official
+is what the plan's provider says: how much of a window is used, and
+for how long it lasts.
 A session runs while its last call is not 30 minutes old.
 
 Any key closes this."""

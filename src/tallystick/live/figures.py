@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from tallystick.ledger import Ledger
-from tallystick.model import BlockRow, LedgerState, SessionEventRow, SessionRow, UsageFilter, UsageRow
+from tallystick.model import BlockRow, LedgerState, SessionEventRow, SessionRow, UsageFilter, UsageLimitRow, UsageRow
 from tallystick.pace import active_block
 from tallystick.totals import Totals, add_up
 from tallystick.zones import find_zone
@@ -20,7 +20,8 @@ MAX_CALLS = 50
 class Figures(NamedTuple):
     """One reading of the books: days are those of `zone`, lists have the latest or dearest first.
 
-    `sessions` are those with a call within RUNS_FOR, each with all that it ever used; `models` are of today.
+    `models` are of today; `limits` are what the providers themselves say of windows that run. `sessions` are those with
+    a call within RUNS_FOR, each with all that it ever used.
     """
 
     read_at: datetime
@@ -30,6 +31,7 @@ class Figures(NamedTuple):
     yesterday: Totals
     models: tuple[UsageRow, ...]
     block: BlockRow | None
+    limits: tuple[UsageLimitRow, ...]
     sessions: tuple[SessionRow, ...]
     calls: tuple[SessionEventRow, ...]
 
@@ -50,6 +52,7 @@ def read_figures(ledger: Ledger, state: LedgerState, *, fallback_zone: str, now:
         yesterday=add_up(ledger.usage_daily(UsageFilter(since=today - day, until=today - day))),
         models=tuple(sorted(models, key=lambda row: (-(row.cost_usd or 0), -row.output_tokens, row.model or ""))),
         block=active_block(ledger, today=today),
+        limits=tuple(ledger.usage_limits()),
         sessions=tuple(_running_sessions(ledger, zone, now)),
         calls=tuple(ledger.usage_recent(limit=MAX_CALLS)),
     )

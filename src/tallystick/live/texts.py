@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from tallystick.cli.cells import cut_end, dollars, duration, grouped, label, plural, short_models, short_paths, width_of
+from tallystick.cli.limits import age, agent, window
 from tallystick.cli.render import GAP, ONLY_WHEN_WIDE, Column, Kind, fit_columns, set_cells
 from tallystick.cli.report_tables import PARTLY_UNPRICED, USAGE_COLUMNS, usage_cells
 from tallystick.live.figures import RUNS_FOR, Figures
@@ -15,9 +16,12 @@ from tallystick.live.follower import Away
 from tallystick.model import BlockRow, SessionEventRow, SessionRow
 from tallystick.pace import pace_of
 from tallystick.redaction import one_line
+from tallystick.reports import exact
 from tallystick.totals import all_tokens
 
 LEAST_WIDTH = 20
+WIDTH_WITH_AGE = 52
+MAX_LIMITS = 4
 NOTHING_YET = (
     "No usage recorded yet.",
     "It appears here as soon as an agent makes a call.",
@@ -77,10 +81,13 @@ def today_words(figures: Figures, *, width: int, is_brief: bool) -> Words:
 
 
 def block_words(figures: Figures, *, width: int, now: datetime) -> Words:
-    """The five-hour block that runs, its pace, and what it comes to by its end."""
-    block = figures.block
+    """What is known of the plan's windows: the providers' own word, and the five-hour block as our model of one.
+
+    The block has its pace and what it comes to by its end; its time stands aside where a provider says its own.
+    """
+    block, official = figures.block, tuple(official_lines(figures, width=width, now=now))
     if block is None or block.block_end <= now:
-        return Words("Block", notes=("None runs: the next call opens one.",))
+        return Words("Block", (*official, "No block runs: the next call opens one."))
     start, end = (at.astimezone(figures.zone).strftime("%H:%M") for at in (block.block_start, block.block_end))
     columns = (Column(f"Block {start}", Kind.LABEL), Column("so far"), Column(f"by {end}"))
     pace = pace_of(block, now=now)
@@ -91,13 +98,25 @@ def block_words(figures: Figures, *, width: int, now: datetime) -> Words:
     ]
     words = _list(columns, rows, width=width)
     left = f"{duration(block.block_end - now)} left"
-    lines = [_bar(block, now=now, width=width - len(left) - len(GAP)) + GAP + left, *words.lines]
+    time = () if official else (_bar(block, now=now, width=width - len(left) - len(GAP)) + GAP + left,)
     rate = "one call alone has none"
     if pace:
         cost = "unpriced" if pace.usd_per_hour is None else f"{_cost(pace.usd_per_hour, block)}/h"
         rate = f"{cost}, {grouped(pace.tokens_per_minute)} tokens/min"
-    lines.append(_apart("Burn rate", rate, width=width))
-    return Words(words.title, tuple(lines))
+    return Words(words.title, (*official, *time, *words.lines, _apart("Burn rate", rate, width=width)))
+
+
+def official_lines(figures: Figures, *, width: int, now: datetime) -> list[str]:
+    """What the providers say of their plans' windows; of which agent, where there are several, and when, if wide."""
+    are_several = len({row.source for row in figures.limits}) > 1
+    lines = []
+    for row in figures.limits[:MAX_LIMITS]:
+        left = f", {duration(row.resets_at - now)}" if row.resets_at else ""
+        told = f" ({age(row, now=now)})" if width >= WIDTH_WITH_AGE else ""
+        name = f"Official {window(row)}" + (f", {agent(row)}" if are_several else "")
+        if row.resets_at is None or row.resets_at > now:
+            lines.append(_apart(name, f"{exact(row.used_percent)}%{told}{left}", width=width))
+    return lines
 
 
 def _cost(cost_usd: Decimal | None, block: BlockRow) -> str:
