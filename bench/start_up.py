@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -45,7 +44,7 @@ def measure_status_line(home: TallyHome) -> Result:
     """From the start of its process to its last byte, ten at once, several times."""
     home.run("statusline", "install")
     settings = json.loads((home.path / ".claude" / "settings.json").read_bytes())
-    command = shlex.split(settings["statusLine"]["command"])
+    command = ["sh", "-c", settings["statusLine"]["command"]]
     environment = home.environment()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         times_ms = [

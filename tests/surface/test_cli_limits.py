@@ -33,10 +33,10 @@ def told(used_percentage: float = 42.5, *, ends_in_s: int = 9000, **windows: Any
 def show_line(tally: Tally, said: Any, *, is_renewing: bool = False) -> str:
     """The line as Claude Code has it printed, without the program that renews unless that is asked for."""
     tally.lines("statusline", "install")
-    command = shlex.split(json.loads((tally.claude / "settings.json").read_text())["statusLine"]["command"])
-    at = command.index("renew") - 3
+    command = json.loads((tally.claude / "settings.json").read_text())["statusLine"]["command"]
+    *_, renewal = shlex.split(command)
     done = subprocess.run(
-        command if is_renewing else command[: at - 1],
+        ["sh", "-c", command if is_renewing else command.removesuffix(shlex.quote(renewal)) + "''"],
         env=tally.environ,
         input=json.dumps(said),
         capture_output=True,
@@ -64,6 +64,7 @@ def test_the_line_leaves_what_it_was_told_where_that_changed(fresh: Tally) -> No
     said = told(42.5, seven_day=week)
     before = time.time()
     show_line(fresh, said)
+    until(left_file(fresh).exists)
     left = json.loads(left_file(fresh).read_text())
     assert left["limits"] == said["rate_limits"]
     assert before <= left["observed_at"] <= time.time()
@@ -71,8 +72,9 @@ def test_the_line_leaves_what_it_was_told_where_that_changed(fresh: Tally) -> No
     written = left_file(fresh).stat()
     show_line(fresh, said)
     assert left_file(fresh).stat() == written
-    show_line(fresh, {**said, "rate_limits": {"seven_day": {**week, "used_percentage": 8}}})
-    assert json.loads(left_file(fresh).read_text())["limits"] == {"seven_day": {**week, "used_percentage": 8}}
+    changed = {"seven_day": {**week, "used_percentage": 8}}
+    show_line(fresh, {**said, "rate_limits": changed})
+    until(lambda: json.loads(left_file(fresh).read_text())["limits"] == changed)
     assert [file.name for file in left_file(fresh).parent.glob("statusline-limits*")] == ["statusline-limits.json"]
 
 
@@ -102,6 +104,7 @@ def test_what_the_line_was_told_is_shown_by_the_reports_and_by_the_next_line(own
     assert own.json("limits") == {"limits": []}
     said = told(42.5, seven_day={"used_percentage": 7, "resets_at": int(time.time()) + 50 * HOUR_S + 1800})
     show_line(own, said)
+    until(left_file(own).exists)
     own.lines("import")
     document = own.json("limits", "--no-import")
     five_hour, seven_day = document["limits"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = "tests.surface.cli_home"
 
-NOW = 1_790_000_000.0
+NOW = 1_790_000_000
 PARTS = list(statusline.PARTS)
 TOLD: dict[str, Any] = {
     "cost": {"total_cost_usd": 0.376},
@@ -35,7 +37,20 @@ UNKNOWN = "n/a session | n/a today | n/a block | n/a per hour | context n/a"
 
 
 def line(told: Any = TOLD, known: Any = KNOWN, *, parts: list[str] = PARTS, now: float = NOW) -> str:
-    return statusline.line_of(told, known, parts=parts, now=now)
+    """The line by itself, with what the agent says (its bytes, or a document) and what the file has."""
+    program = Path(statusline.__file__).with_suffix(".awk")
+    with TemporaryDirectory() as folder:
+        (Path(folder) / statusline.CACHE_NAME).write_text(json.dumps(known))
+        done = subprocess.run(
+            ["awk", "-f", program, str(now), folder, ",".join(parts), "", ""],
+            env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+            input=told if isinstance(told, bytes) else json.dumps(told).encode(),
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    assert done.stderr == b""
+    return done.stdout.decode().removesuffix("\n")
 
 
 def test_the_line_says_what_agent_and_ledger_know() -> None:
@@ -97,10 +112,28 @@ def test_what_is_old_or_over_is_not_shown(known: dict[str, Any], expected: str) 
         b"{} x",
         b"[" * 100_000,
         b'{"cost":5,"context_window":[],"rate_limits":"x"}',
+        b'{"a":"\\","cost":{"total_cost_usd":true}}',
+        b'{"cost.total_cost_usd":5,"cost":{"total_cost_usd":"5',
+        b'{"cost":{"total_cost_usd":1}',
+        b'{"cost":{"total_cost_usd":1},}',
+        b'{"name":"' + b"x" * 70_000 + b'","cost":{"total_cost_usd":1}}',
     ],
 )
 def test_whatever_the_agent_says_there_is_a_line(text: bytes) -> None:
-    assert line(statusline.read_object(text), {}) == UNKNOWN
+    assert line(text, {}) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"cost":{"total_cost_usd":0.376}}',
+        b' {\n "cost" :\t{ "x": [1, -2.5e-3, {"a": []}], "total_cost_usd" : 376E-3 , "y": null } }\r\n',
+        b'{"name":"\\"cost\\":{\\"total_cost_usd\\":9}","cost":{"total_cost_usd":0.376},"\xff\xfe":false}',
+        b'{"total_cost_usd":9,"other":{"cost":{"total_cost_usd":9}},"cost":{"total_cost_usd":0.376},"z":{}}',
+    ],
+)
+def test_the_agents_json_is_read_however_it_is_spelled(text: bytes) -> None:
+    assert line(text, {}, parts=["session"]) == "$0.38 session"
 
 
 # -- as the agent runs it
@@ -135,8 +168,13 @@ def renewing(tally: Tally) -> list[int]:
                 environ = (folder / "environ").read_bytes()
             except OSError:
                 continue
-            # the line itself names the program too, and is run by -I
-            if b"renew" in command and b"-I" not in command and str(tally.home).encode() in environ:
+            # the line itself names the program too, within longer words
+            if (
+                command[0] != b"sh"
+                and b"renew" in command
+                and b"-I" not in command
+                and str(tally.home).encode() in environ
+            ):
                 found.append(int(folder.name))
     return found
 

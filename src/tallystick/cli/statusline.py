@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 import signal
 import sys
 from datetime import UTC, datetime, time, timedelta
@@ -13,7 +15,7 @@ from typing import Any
 
 import click
 
-from tallystick import statusline as fast
+from tallystick import statusline as statusline_files
 from tallystick.cli.books import Books
 from tallystick.cli.import_new import take_in_changed_prices
 from tallystick.cli.options import CommonOptions, common_options
@@ -38,14 +40,14 @@ FORMER_NAME = "statusline-before.json"
 def _read_parts(_: click.Context, __: click.Parameter, text: str) -> str:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
-        if part not in fast.PARTS:
-            raise click.BadParameter(f"there is no part {part!r}; write some of {','.join(fast.PARTS)}.")
+        if part not in statusline_files.PARTS:
+            raise click.BadParameter(f"there is no part {part!r}; write some of {','.join(statusline_files.PARTS)}.")
     return ",".join(parts)
 
 
 _PARTS_OPTION = click.option(
     "--parts",
-    default=",".join(fast.PARTS),
+    default=",".join(statusline_files.PARTS),
     show_default=True,
     callback=_read_parts,
     metavar="LIST",
@@ -65,8 +67,10 @@ def statusline(ctx: click.Context, parts: str) -> None:
     It never starts a database: figures come while the ledger is up, as `tally watch` keeps it.
     """
     if ctx.invoked_subcommand is None:
+        if sys.stdin.isatty():
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         command = _command(_settings(ctx.obj), parts, common=ctx.obj)
-        fast.main(command[5:])
+        os.execv("/bin/sh", ["sh", "-c", command])
 
 
 @statusline.command()
@@ -88,7 +92,9 @@ def install(common: CommonOptions, parts: str, replace: bool) -> None:
     if former is not None and not _is_ours(former):
         make_folder(settings.state_dir)
         write_private(settings.state_dir / FORMER_NAME, json.dumps(former))
-    command = shlex.join(_command(settings, parts, common=common))
+    if shutil.which("awk") is None:
+        raise ConfigError("there is no awk, which prints the line", hint="Install one: any will do.")
+    command = _command(settings, parts, common=common)
     document[SETTING] = {"type": "command", "command": command, "padding": 0}
     make_folder(settings.state_dir)
     _write_settings(file, document)
@@ -123,7 +129,7 @@ def renew(common: CommonOptions) -> None:
     """Write the figures that the line shows; run by it in the background, and ended after half a minute."""
     signal.alarm(RENEWAL_LIMIT_S)
     settings = _settings(common)
-    figures: dict[str, Any] = {"at": datetime.now(UTC).timestamp()}
+    figures: dict[str, Any] = {"at": int(datetime.now(UTC).timestamp())}
     url = _url_of_running_ledger(settings)
     if url is not None and settings.user_id:
         try:
@@ -132,7 +138,7 @@ def renew(common: CommonOptions) -> None:
         except TallystickError:
             pass  # the line says n/a, and `tally status` says why
     make_folder(settings.state_dir)
-    write_private(settings.state_dir / fast.CACHE_NAME, json.dumps(figures))
+    write_private(settings.state_dir / statusline_files.CACHE_NAME, json.dumps(figures))
 
 
 def _figures(ledger: Ledger, settings: Settings) -> dict[str, Any]:
@@ -182,13 +188,15 @@ def _settings(common: CommonOptions) -> Settings:
     return load_settings(database_url=common.database_url)
 
 
-def _command(settings: Settings, parts: str, *, common: CommonOptions) -> list[str]:
-    """How the line is run quickest: by a Python that looks for no packages, from the compiled module."""
+def _command(settings: Settings, parts: str, *, common: CommonOptions) -> str:
+    """The line as a shell runs it: in awk, and behind it a Python that looks for no packages, from the module."""
     ledger = ["--database", common.database_url] if common.database_url else []
-    renewal = [sys.executable, "-m", "tallystick", "statusline", "renew", *ledger]
-    folder = str(Path(fast.__file__).parent)
-    script = f"import sys; sys.path.append({folder!r}); import statusline; statusline.main(sys.argv[1:])"
-    return [sys.executable, "-I", "-S", "-c", script, str(settings.state_dir), parts, *renewal]
+    renewal = shlex.join([sys.executable, "-m", "tallystick", "statusline", "renew", *ledger])
+    module = Path(statusline_files.__file__)
+    script = f"import sys; sys.path.append({str(module.parent)!r}); import statusline; statusline.main(sys.argv[1:])"
+    launcher = shlex.join([sys.executable, "-I", "-S", "-c", script, str(settings.state_dir)])
+    line = shlex.join([str(module.with_suffix(".awk")), "NOW", str(settings.state_dir), parts, launcher, renewal])
+    return f"LC_ALL=C awk -f {line}".replace(" NOW ", ' "$(date +%s)" ', 1)
 
 
 def _settings_file(settings: Settings) -> Path:
@@ -220,4 +228,4 @@ def _write_settings(file: Path, document: dict[str, Any]) -> None:
 
 def _is_ours(setting: object) -> bool:
     command = setting.get("command") if isinstance(setting, dict) else None
-    return isinstance(command, str) and "statusline.main(sys.argv[1:])" in command
+    return isinstance(command, str) and "statusline.main(sys.argv[1:])" in command and "awk -f" in command

@@ -1,0 +1,160 @@
+# One line for an agent's status bar: what its own JSON says, and what a file has of the ledger's figures.
+#
+# It is run anew for every line, ten at once, and a Python takes longer to start than all of this; so it is awk, as POSIX
+# has it, for a shell to run:  LC_ALL=C awk -f statusline.awk "$(date +%s)" FOLDER PARTS LAUNCHER RENEWAL
+#
+# FOLDER is that of our state, PARTS what to show, and LAUNCHER with RENEWAL behind it the program that renews the file.
+# That one is not waited for. Whatever is not known is n/a, and whatever is not as it should be is not known.
+BEGIN {
+  now = ARGV[1]; folder = ARGV[2]; launcher = ARGV[4]
+  STRING = "\"([^\"\\\\]|\\\\.)*\""
+  NUMBER = "-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
+  MAX_LENGTH = 65536
+  MAX_DEPTH = 32
+  FRESH_S = 10
+  USABLE_S = 3600  # figures of an hour ago say nothing of now
+
+  read_object("-", "told")
+  read_object(folder "/statusline.json", "known")
+  age = now - number_of("known" SUBSEP "at")
+  if (age < 0 || age >= USABLE_S) forget("known")
+  count = split(ARGV[3], parts, ",")
+  for (place = 1; place <= count; place++) line = line (place > 1 ? " | " : "") part_of_line(parts[place])
+  print line
+  fflush()
+
+  left = folder "/statusline-limits.json"
+  limits = window("five_hour")
+  limits = limits (limits != "" && window("seven_day") != "" ? "," : "") window("seven_day")
+  if (index(content_of(left), "{\"limits\":{" limits "},") == 1) limits = ""
+  renewal = age < 0 || age >= FRESH_S ? ARGV[5] : ""
+  if (launcher != "" && limits renewal != "")
+    system(launcher " '" limits "' " renewal " </dev/null >/dev/null 2>&1 &")
+  exit
+}
+
+function part_of_line(part) {
+  if (part == "session") return dollars("told" SUBSEP "cost" SUBSEP "total_cost_usd") " session"
+  if (part == "today") return dollars(now < number_of("known" SUBSEP "day_ends_at") ? "known" SUBSEP "today_usd" : "") " today"
+  if (part == "block") return block()
+  if (part == "burn") return burn()
+  if (part == "context") return "context " percent("told" SUBSEP "context_window" SUBSEP "used_percentage")
+}
+
+# The plan's own window where the agent tells of it, or the ledger knows it; else our model of it.
+function block(  official, place, used, ends_at) {
+  official[1] = "told" SUBSEP "rate_limits" SUBSEP "five_hour"
+  official[2] = "known" SUBSEP "official"
+  for (place = 1; place <= 2; place++) {
+    used = official[place] SUBSEP "used_percentage"
+    ends_at = number_of(official[place] SUBSEP "resets_at")
+    if (kind[used] == "number" && (ends_at <= 0 || ends_at > now)) return "5h " percent(used) " used" time_left(ends_at - now)
+  }
+  ends_at = number_of("known" SUBSEP "block" SUBSEP "ends_at")
+  return dollars(ends_at > now ? "known" SUBSEP "block" SUBSEP "cost_usd" : "") " block" time_left(ends_at - now)
+}
+
+function burn(  rate) {
+  rate = "known" SUBSEP "block" SUBSEP "usd_per_hour"
+  if (now >= number_of("known" SUBSEP "block" SUBSEP "ends_at") || kind[rate] == "") return "n/a per hour"
+  return dollars(rate) "/h"
+}
+
+# A window of the plan as it is left for the ledger, "" where it is none or has ended, as in a session that was left open.
+function window(name,  path, used, ends_at) {
+  path = "told" SUBSEP "rate_limits" SUBSEP name SUBSEP
+  used = number_of(path "used_percentage")
+  ends_at = number_of(path "resets_at")
+  if (kind[path "used_percentage"] != "number" || used < 0 || used > 1000) return ""
+  if (ends_at != 0 && (ends_at <= now || ends_at >= 1e10)) return ""
+  return "\"" name "\":{\"used_percentage\":" value[path "used_percentage"] ",\"resets_at\":" (ends_at ? value[path "resets_at"] : 0) "}"
+}
+
+# An amount to the cent; ours come as text that is rounded already.
+function dollars(path) {
+  if (kind[path] == "text") return "$" value[path]
+  return kind[path] == "number" ? sprintf("$%.2f", value[path]) : "n/a"
+}
+
+function percent(path) {
+  return kind[path] == "number" ? sprintf("%.0f%%", value[path]) : "n/a"
+}
+
+function time_left(seconds,  minutes) {
+  if (seconds <= 0) return ""
+  minutes = int(seconds / 60)
+  return minutes >= 60 ? sprintf(", %dh %dm left", minutes / 60, minutes % 60) : ", " minutes "m left"
+}
+
+function number_of(path) {
+  return kind[path] == "number" ? value[path] + 0 : 0
+}
+
+# -- JSON: value[] and kind[] have every member that is a number or a text, by the names that lead to it
+
+function read_object(file, root) {
+  rest = content_of(file)
+  blanks()
+  if (substr(rest, 1, 1) != "{" || !read_value(root, 0)) forget(root)
+}
+
+function content_of(file,  text, some) {
+  while (length(text) <= MAX_LENGTH && (getline some < file) > 0) text = text some "\n"
+  close(file)
+  return length(text) <= MAX_LENGTH ? text : ""
+}
+
+function forget(root,  path) {
+  for (path in kind) if (index(path, root SUBSEP) == 1) delete kind[path]
+}
+
+function read_value(path, depth) {
+  blanks()
+  if (depth > MAX_DEPTH) return 0
+  if (take("[{]")) return read_members(path, depth)
+  if (take("\\[")) return read_items(path, depth)
+  if (take(STRING)) return keep(path, "text", substr(token, 2, length(token) - 2))
+  if (take(NUMBER)) return keep(path, "number", token)
+  return take("(true|false|null)") && keep(path, "other", "")
+}
+
+function read_members(path, depth,  name) {
+  blanks()
+  if (take("[}]")) return 1
+  do {
+    blanks()
+    if (!take(STRING)) return 0
+    name = substr(token, 2, length(token) - 2)
+    blanks()
+    if (!take(":") || !read_value(path SUBSEP name, depth + 1)) return 0
+    blanks()
+  } while (take(","))
+  return take("[}]")
+}
+
+function read_items(path, depth) {
+  blanks()
+  if (take("\\]")) return 1
+  do {
+    if (!read_value(path SUBSEP "[]", depth + 1)) return 0
+    blanks()
+  } while (take(","))
+  return take("\\]")
+}
+
+function keep(path, what, text) {
+  kind[path] = what
+  value[path] = text
+  return 1
+}
+
+function take(pattern) {
+  if (!match(rest, "^" pattern)) return 0
+  token = substr(rest, 1, RLENGTH)
+  rest = substr(rest, RLENGTH + 1)
+  return 1
+}
+
+function blanks() {
+  sub(/^[ \t\r\n]+/, "", rest)
+}
