@@ -3162,12 +3162,15 @@ revoke all on function tallystick.usage_totals from public, anon, authenticated;
 -- message and cost nothing reads the same: the rollups do not tell them apart.
 create function tallystick.cost_text(p_cost_usd numeric, p_message_count bigint, p_unpriced_message_count bigint)
 returns text
-language sql
+language plpgsql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
-  select case
+begin
+  return case
     when p_cost_usd <> 0 or p_message_count <> p_unpriced_message_count then trim_scale(p_cost_usd)::text
-  end
+  end;
+end
 $$;
 comment on function tallystick.cost_text is 'A sum of costs on its way out; null where nothing is priced.';
 revoke all on function tallystick.cost_text from public, anon, authenticated;
