@@ -1,12 +1,16 @@
 # One line for an agent's status bar: what its own JSON says, and what a file has of the ledger's figures.
 #
 # It is run anew for every line, ten at once, and a Python takes longer to start than all of this; so it is awk, as POSIX
-# has it, for a shell to run:  LC_ALL=C awk -f statusline.awk "$(date +%s)" FOLDER PARTS LAUNCHER RENEWAL
+# has it, for a shell to run:  head -c N | LC_ALL=C awk -f statusline.awk FOLDER PARTS LAUNCHER RENEWAL [NOW]
 #
 # FOLDER is that of our state, PARTS what to show, and LAUNCHER with RENEWAL behind it the program that renews the file.
 # That one is not waited for. Whatever is not known is n/a, and whatever is not as it should be is not known.
 BEGIN {
-  now = ARGV[1]; folder = ARGV[2]; launcher = ARGV[4]
+  folder = ARGV[1]; launcher = ARGV[3]; now = ARGV[5]
+  if (now == "") {
+    srand()
+    now = srand()  # the seed before this one: seconds since 1970
+  }
   STRING = "\"([^\"\\\\]|\\\\.)*\""
   NUMBER = "-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
   MAX_LENGTH = 65536
@@ -18,7 +22,7 @@ BEGIN {
   read_object(folder "/statusline.json", "known")
   age = now - number_of("known" SUBSEP "at")
   if (age < 0 || age >= USABLE_S) forget("known")
-  count = split(ARGV[3], parts, ",")
+  count = split(ARGV[2], parts, ",")
   for (place = 1; place <= count; place++) line = line (place > 1 ? " | " : "") part_of_line(parts[place])
   print line
   fflush()
@@ -27,7 +31,7 @@ BEGIN {
   limits = window("five_hour")
   limits = limits (limits != "" && window("seven_day") != "" ? "," : "") window("seven_day")
   if (index(content_of(left), "{\"limits\":{" limits "},") == 1) limits = ""
-  renewal = age < 0 || age >= FRESH_S ? ARGV[5] : ""
+  renewal = age < 0 || age >= FRESH_S ? ARGV[4] : ""
   if (launcher != "" && limits renewal != "")
     system(launcher " '" limits "' " renewal " </dev/null >/dev/null 2>&1 &")
   exit

@@ -42,7 +42,7 @@ def line(told: Any = TOLD, known: Any = KNOWN, *, parts: list[str] = PARTS, now:
     with TemporaryDirectory() as folder:
         (Path(folder) / statusline.CACHE_NAME).write_text(json.dumps(known))
         done = subprocess.run(
-            ["awk", "-f", program, str(now), folder, ",".join(parts), "", ""],
+            ["awk", "-f", program, folder, ",".join(parts), "", "", str(now)],
             env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
             input=told if isinstance(told, bytes) else json.dumps(told).encode(),
             capture_output=True,

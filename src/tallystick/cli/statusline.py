@@ -34,6 +34,7 @@ from tallystick.zones import find_zone, today_in
 RENEWAL_LIMIT_S = 30
 CENT = Decimal("0.01")
 SETTING = "statusLine"
+MAX_INPUT_BYTES = 1 << 17
 FORMER_NAME = "statusline-before.json"
 
 
@@ -195,8 +196,9 @@ def _command(settings: Settings, parts: str, *, common: CommonOptions) -> str:
     module = Path(statusline_files.__file__)
     script = f"import sys; sys.path.append({str(module.parent)!r}); import statusline; statusline.main(sys.argv[1:])"
     launcher = shlex.join([sys.executable, "-I", "-S", "-c", script, str(settings.state_dir)])
-    line = shlex.join([str(module.with_suffix(".awk")), "NOW", str(settings.state_dir), parts, launcher, renewal])
-    return f"LC_ALL=C awk -f {line}".replace(" NOW ", ' "$(date +%s)" ', 1)
+    line = shlex.join([str(module.with_suffix(".awk")), str(settings.state_dir), parts, launcher, renewal])
+    # awk reads a line however long it is
+    return f"head -c {MAX_INPUT_BYTES} | LC_ALL=C awk -f {line}"
 
 
 def _settings_file(settings: Settings) -> Path:
