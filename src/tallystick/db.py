@@ -246,15 +246,21 @@ def _call_of(function: str, parameters: tuple[str, ...]) -> bytes:
     return sql.SQL("select * from public.{}({})").format(sql.Identifier(function), passed).as_bytes()
 
 
-def open_connection(url: str, *, timeout_s: int = CONNECT_TIMEOUT_S) -> psycopg.Connection[Any]:
-    """A new connection; raises LedgerUnavailable, whose text holds no password, and ConfigError for what is no URL."""
+def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connection[Any]:
+    """A new connection; raises LedgerUnavailable, whose text holds no password, and ConfigError for what is no URL.
+
+    Without a limit of the caller's it takes as long as the URL's connect_timeout says, or CONNECT_TIMEOUT_S.
+    """
     if url.startswith(("http://", "https://")):
         raise ConfigError(
             "this needs the database itself, and the settings name an http address",
             hint="Name the database with --database postgresql://user@host:5432/database.",
         )
     try:
-        connection = psycopg.connect(url, connect_timeout=timeout_s, **CONNECTION_SETTINGS)
+        of_url = psycopg.conninfo.conninfo_to_dict(url).get("connect_timeout")
+        connection = psycopg.connect(
+            url, connect_timeout=timeout_s or of_url or CONNECT_TIMEOUT_S, **CONNECTION_SETTINGS
+        )
     except psycopg.ProgrammingError:
         # what libpq says of a URL that it cannot read quotes the part at fault, which may be the password
         raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from None

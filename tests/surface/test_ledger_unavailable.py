@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tallystick.db import Database
+from tallystick.db import Database, open_connection
 from tallystick.errors import LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import Receipt
@@ -67,6 +67,12 @@ def test_a_password_that_the_server_refuses_is_not_shown(ledger_url: str) -> Non
         Ledger.connect(f"{ledger_url}&user=nobody&password={PASSWORD}", user_id=str(uuid.uuid4()))
     assert PASSWORD not in str(refusal.value)
     assert "nobody" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("of_url", "timeout_s"), [("", "10"), ("&connect_timeout=3", "3")])
+def test_the_urls_own_time_to_connect_holds(ledger_url: str, of_url: str, timeout_s: str) -> None:
+    with open_connection(ledger_url + of_url) as connection:
+        assert connection.info.get_parameters()["connect_timeout"] == timeout_s
 
 
 # -- a server that goes away
