@@ -6,30 +6,70 @@ import itertools
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 from psycopg.pq import TransactionStatus
 
 from tallystick.ledger import Ledger
 from tallystick.schema import install_or_migrate
-from tests.servers import PgBouncer, TcpServer, connect, database_url, pglite, server_of
-from tests.which_servers import server_names
+from tests.scheduling import ByServer, folder_rank
+from tests.servers import (
+    NOT_DURABLE,
+    PgBouncer,
+    TcpServer,
+    acquire_not_durable,
+    connect,
+    database_url,
+    pglite,
+    server_of,
+)
+from tests.which_servers import examples_of, server_names
 
 if TYPE_CHECKING:
     from tests.model_api import ModelApi
 
 _database_number = itertools.count(1)
+# how long an example takes says how busy the machine is
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture-rounds", type=int, default=3, help="how often the torture tests kill each process")
     parser.addoption("--day-hours", type=int, default=2, help="how long the simulated day is")
     parser.addoption("--day-seed", type=int, default=1, help="decides what happens in it, and when")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return ByServer(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: folder_rank(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run a property with fewer examples on a server that runs the same SQL as the one that has them all."""
+    test, params = pyfuncitem.obj, pyfuncitem.callspec.params if hasattr(pyfuncitem, "callspec") else {}
+    if not is_hypothesis_test(test) or "server" not in params:
+        return (yield)
+    # settings cannot be given to a test twice, and the test is the same for all servers
+    usual = test._hypothesis_internal_use_settings
+    test._hypothesis_internal_use_settings = settings(
+        usual, max_examples=examples_of(params["server"], usual.max_examples)
+    )
+    try:
+        return (yield)
+    finally:
+        test._hypothesis_internal_use_settings = usual
 
 
 @pytest.fixture
@@ -68,7 +108,7 @@ def server_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     folder = tmp_path_factory.mktemp("servers")
     servers = {major: server_of(major, folder) for major in ("15", "18")}
     try:
-        urls = {major: server.acquire() for major, server in servers.items()}
+        urls = {major: acquire_not_durable(server) for major, server in servers.items()}
         for url in urls.values():
             make_template(url)
         yield urls
@@ -83,7 +123,7 @@ def tcp_server() -> Iterator[TcpServer]:
     """A server on a port, to put poolers before; it has the databases `tallystick`, which is empty, and `installed`."""
     # not in a folder of pytest's, which another run of pytest closes to everybody else
     folder = Path(tempfile.mkdtemp(prefix="tally-", dir="/tmp"))
-    server = TcpServer(folder, settings="fsync = off")
+    server = TcpServer(folder, settings=NOT_DURABLE)
     server.start()
     try:
         with connect(server.url(), autocommit=True) as connection:

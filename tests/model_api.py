@@ -7,14 +7,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-
-import anthropic
-import openai
-from google import genai
+from typing import TYPE_CHECKING, Any
 
 from tallystick.observation import Observation
 from tallystick.sources.api_calls import ApiCall
+
+# the makers' packages take 4 s to import: whoever asks for a client pays, not every process that collects the tests
+if TYPE_CHECKING:
+    import anthropic
+    import openai
+    from google import genai
 
 REQUEST_ID = "req_011CQx8Yb3LmN5pR7tVwXyZa"
 CALLED_AT = "2026-11-22T18:06:44.758Z"
@@ -31,18 +33,28 @@ class ModelApi:
         self.status = 200
 
     def anthropic(self) -> anthropic.Anthropic:
+        import anthropic
+
         return anthropic.Anthropic(api_key="no-key", base_url=self.url, max_retries=0)
 
     def async_anthropic(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+
         return anthropic.AsyncAnthropic(api_key="no-key", base_url=self.url, max_retries=0)
 
     def openai(self) -> openai.OpenAI:
+        import openai
+
         return openai.OpenAI(api_key="no-key", base_url=f"{self.url}/v1", max_retries=0)
 
     def async_openai(self) -> openai.AsyncOpenAI:
+        import openai
+
         return openai.AsyncOpenAI(api_key="no-key", base_url=f"{self.url}/v1", max_retries=0)
 
     def google(self) -> genai.Client:
+        from google import genai
+
         return genai.Client(api_key="no-key", http_options=genai.types.HttpOptions(base_url=self.url))
 
 

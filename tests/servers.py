@@ -24,6 +24,8 @@ PGLITE_FOLDER = Path(__file__).with_name("pglite")
 PASSWORD = "for-the-tests"
 # Postgres and PgBouncer refuse to run as root; Debian's packages bring the user that they run as instead
 UNPRIVILEGED = "postgres" if os.geteuid() == 0 else None
+# for servers that no test takes the power from: a kill of Postgres alone loses nothing for it
+NOT_DURABLE = "fsync = off\nfull_page_writes = off\n"
 
 
 def server_of(major: str, folder: Path) -> EmbeddedServer:
@@ -32,6 +34,16 @@ def server_of(major: str, folder: Path) -> EmbeddedServer:
         return EmbeddedServer(folder / "postgres-18")
     assert (DEBIAN_15_BINARIES / "postgres").exists(), "Postgres 15 is missing: run `make test-packages`"
     return EmbeddedServer(folder / "postgres-15", binaries=DEBIAN_15_BINARIES)
+
+
+def acquire_not_durable(server: EmbeddedServer) -> str:
+    """The URL of the server, which no longer waits for the disk; it is made for this run and erased after it."""
+    url = server.acquire()
+    with (server.status().data_dir / "cluster" / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write(NOT_DURABLE)
+    with connect(url) as connection:
+        connection.execute("select pg_reload_conf()")
+    return url
 
 
 def database_url(server_url: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which servers a test runs on: 15 and 18 always, and where it is about the ledger itself, a pooler and 17 too."""
+"""Which servers a test runs on: 15 and 18, and where it is about the ledger itself, a pooler and 17 too."""
 
 from __future__ import annotations
 
@@ -35,7 +35,28 @@ NOT_ON_17 = {
 }
 
 
+# Where one server says it all.
+ONLY_ON = {
+    # what is tracked reaches the database through Ledger, which tests/surface/test_ledger.py tries on all of them
+    "tests.surface.test_tracking": "18",
+    "tests.surface.test_tracking_failures": "18",
+    "tests.surface.test_tracking_garbage": "18",
+    # it is about a database beside the embedded one, which is 18: a server of another version is the harder case
+    "tests.surface.test_cli_database": "15",
+}
+# A property has all its examples on the version that the ledger is embedded with. On the others it is about what
+# differs between servers, which most examples show, and not about the rare case, which is the same SQL's everywhere.
+ALL_EXAMPLES_ON = "18"
+
+
+def examples_of(server: str, max_examples: int) -> int:
+    """How many examples of a property are tried on a server."""
+    return max_examples if server == ALL_EXAMPLES_ON else max(10, max_examples // 4)
+
+
 def server_names(module: str, test: str) -> list[str]:
+    if module in ONLY_ON:
+        return [ONLY_ON[module]]
     names = ["15"]
     if module in ON_17 and test not in NOT_ON_17:
         names.append("17")

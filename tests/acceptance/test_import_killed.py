@@ -93,10 +93,11 @@ class Books(NamedTuple):
         return Run(self.url, environ)
 
 
-@pytest.fixture
-def books(ledger_url_18: str, tmp_path: Path) -> Books:
-    truth = make_home(tmp_path / "claude", files=5, calls_per_file=700)
-    made = Books(ledger_url_18, tmp_path, truth, "", 0.0)
+@pytest.fixture(scope="module")
+def books(module_ledger_url_18: str, tmp_path_factory: pytest.TempPathFactory) -> Books:
+    folder = tmp_path_factory.mktemp("killed")
+    truth = make_home(folder / "claude", files=5, calls_per_file=700)
+    made = Books(module_ledger_url_18, folder, truth, "", 0.0)
     process = made.run("first").start(2)
     started_at = time.monotonic()
     assert process.communicate() == ("done\n", "")
@@ -130,7 +131,7 @@ def test_an_interrupt_at_any_moment_is_clean_and_changes_nothing_in_the_end(
 ) -> None:
     random_ = random.Random(workers)
     for number in range(torture_rounds):
-        run = books.run(f"interrupted-{number}")
+        run = books.run(f"interrupted-{workers}-{number}")
         process = run.start(workers)
         time.sleep(random_.uniform(0, books.duration_s))
         # a terminal sends it to the workers as well

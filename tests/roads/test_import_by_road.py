@@ -66,11 +66,8 @@ def assert_alike_by_every_road(place: Place, transcripts: Path, folder: Path) ->
         assert books[road] == first, road
 
 
-def test_an_import_leaves_the_same_books_by_every_road(place: Place, tmp_path: Path) -> None:
-    assert_alike_by_every_road(place, corpus(tmp_path, "5m"), tmp_path)
-
-
 @pytest.mark.torture
 @pytest.mark.timeout(3000)
-def test_an_import_of_100_mib_leaves_the_same_books_by_every_road(place: Place, tmp_path: Path) -> None:
-    assert_alike_by_every_road(place, corpus(tmp_path, "100m"), tmp_path)
+def test_an_import_leaves_the_same_books_by_every_road(place: Place, tmp_path: Path, torture_rounds: int) -> None:
+    """Of 100 MiB in fifty rounds."""
+    assert_alike_by_every_road(place, corpus(tmp_path, f"{2 * torture_rounds}m"), tmp_path)

@@ -15,13 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import psycopg
-from supabase import Client, ClientOptions, create_client
 
-from tests.servers import TcpServer
+from tests.servers import NOT_DURABLE, TcpServer
+
+if TYPE_CHECKING:
+    from supabase import Client
 
 FOLDER = Path(__file__).parent
 CLI = FOLDER / "node_modules" / "@supabase" / "cli-linux-x64" / "bin" / "supabase"
@@ -41,7 +43,9 @@ def running_server() -> Iterator[TcpServer]:
     folder = Path(tempfile.mkdtemp(prefix="tally-supabase-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        server = TcpServer(folder, settings="shared_preload_libraries = 'pg_stat_statements'", superuser=SUPERUSER)
+        server = TcpServer(
+            folder, settings=f"{NOT_DURABLE}shared_preload_libraries = 'pg_stat_statements'", superuser=SUPERUSER
+        )
         server.start()
         try:
             with psycopg.connect(server.url(user=SUPERUSER)) as connection:
@@ -173,6 +177,9 @@ class Api:
         self._process.communicate("", timeout=30)
 
     def client(self, key: str) -> Client:
+        # it takes a second to import, which not every process that collects the tests shall pay
+        from supabase import ClientOptions, create_client
+
         return create_client(self.url, key, ClientOptions(httpx_client=self._http))
 
     def sign_up(self, email: str) -> SignedInUser:

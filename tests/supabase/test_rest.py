@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import psycopg
 import pytest
 from postgrest import APIError
-from supabase import Client
 
 from tallystick.database_types import PublicUsageRow
 from tests.sql.two_users import REPORTS, WRITES, for_user, observation, price, tables_of_users
 from tests.supabase.project import PUBLISHABLE_KEY, SECRET_KEY, Api, SignedInUser
+
+if TYPE_CHECKING:
+    from supabase import Client
 
 # what supabase-py does to its own postgrest
 pytestmark = pytest.mark.filterwarnings(

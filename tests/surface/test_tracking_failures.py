@@ -35,7 +35,8 @@ def test_nobody_waits_for_a_ledger_that_cannot_be_reached(make_tracker: Callable
 
         def connect(owner: str) -> LedgerLike:
             asked.set()
-            return Ledger.connect(f"postgresql://u@127.0.0.1:{port}/db?connect_timeout=2", user_id=owner)
+            url = f"postgresql://u@127.0.0.1:{port}/db?connect_timeout=2"
+            return Ledger.connect(url, user_id=owner, attempts=1)
 
         tracker = make_tracker(connect, retry_timeout_s=0.0, batch_interval_s=0.0)
         tracker.track(answer(1))
@@ -52,7 +53,7 @@ def test_answers_of_a_time_without_a_ledger_arrive_when_it_is_back(
 ) -> None:
     server = TcpServer(folder)
     server.start()
-    tracker = Tracker(lambda owner: Ledger.connect(server.url(), user_id=owner), user_id=user_id)
+    tracker = Tracker(lambda owner: Ledger.connect(server.url(), user_id=owner, attempts=1), user_id=user_id)
     try:
         install_or_migrate(server.url())
         tracker.track(answer(1))

@@ -6,8 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from anthropic.types import Message
-from anthropic.types.messages import MessageBatchIndividualResponse
 from pydantic import field_serializer
 
 from tallystick.observation import Observation
@@ -109,13 +107,14 @@ def test_a_dict_of_a_message_is_the_same(model_api: ModelApi) -> None:
     assert read_answer(answer.to_dict(), call()) == read_answer(answer, call()) == read_answer(message(), call())
 
 
-class Secretive(Message):
-    @field_serializer("content")
-    def refuse(self, content: object) -> object:
-        raise AssertionError(f"asked for {content}")
-
-
 def test_an_answer_is_not_asked_for_what_was_said() -> None:
+    from anthropic.types import Message
+
+    class Secretive(Message):
+        @field_serializer("content")
+        def refuse(self, content: object) -> object:
+            raise AssertionError(f"asked for {content}")
+
     assert read_answer(Secretive.model_validate(message()), call()) == read_answer(message(), call())
 
 
@@ -203,6 +202,8 @@ def test_the_name_of_the_model_tells_who_serves_it(model: str, provider: str) ->
 
 
 def test_a_result_of_a_batch_is_priced_as_one() -> None:
+    from anthropic.types.messages import MessageBatchIndividualResponse
+
     result = {"custom_id": "mine", "result": {"type": "succeeded", "message": message()}}
     assert only(read_answer(result, call())).service_tier == "batch"
     observation = only(read_answer(MessageBatchIndividualResponse.model_validate(result), call()))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import cycle, islice
 from typing import Any
 
 import msgspec
@@ -111,32 +112,42 @@ TIMES = [
     "",
 ]
 FLAGS = [(), ("not_final",), ("time_inherited",), ("time_inherited", "weak_key"), ("clock_skew",), ("x" * 201,)]
-LABEL = st.sampled_from(["", "a", "a", "a", "b", "ä", "\U0001f600", "x" * 201, "ä" * 150, "\0", "\ud800"])
-COUNT = st.sampled_from([0, 0, 0, 1, 2, -1, 10**12, 10**12 + 1])
+LABELS = ["", "a", "b", "ä", "\U0001f600", "x" * 201, "ä" * 150, "\0", "\ud800"]
+SOME_COUNTS = [0, 1, 2, -1, 10**12, 10**12 + 1]
+USUAL = dict.fromkeys([*PRICE_LABELS[:-1], *PLACE_LABELS[2:], "request_id"], "a")
+USUAL |= {"source": "claude-code", "place_order": "p", "grain": "call"}
+ODD: dict[str, list[Any]] = dict.fromkeys([*USUAL, "event_key"], LABELS)
+ODD |= dict.fromkeys([*COUNTS, "output_tokens"], SOME_COUNTS)
+ODD |= {
+    "occurred_at": TIMES,
+    "grain": ["turn", "nonsense"],
+    "is_sidechain": [True],
+    "reported_cost_usd": [Decimal("0.5"), Decimal(-1)],
+    "origin_rank": [0, 1],
+    "flags": FLAGS,
+    "reject_reason": ["not_json"],
+}
+# each member as often as the next
+ODDITIES = st.sampled_from([(name, value) for name, values in ODD.items() for value in islice(cycle(values), 12)])
 
 
-def mostly(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Seldom odd: with thirty members that may be, nearly every record would be."""
-    return st.integers(0, 24).flatmap(lambda number: odd if number == 0 else usual)
+def observed(usual: dict[str, Any], oddities: list[tuple[str, Any]]) -> Observation:
+    return Observation(**{**USUAL, "origin_rank": 2, **usual, **dict(oddities)})
 
 
+# seldom more than one odd member: were each of the thirty odd by itself, nearly every record would be rejected
 OBSERVATIONS = st.builds(
-    Observation,
-    event_key=mostly(st.sampled_from(["k1", "k2"]), LABEL),
-    occurred_at=mostly(st.sampled_from(TIMES[:4]), st.sampled_from(TIMES)),
-    source=mostly(st.just("claude-code"), LABEL),
-    **{name: mostly(st.just("a"), LABEL) for name in [*PRICE_LABELS[:-1], *PLACE_LABELS[2:], "request_id"]},
-    place_order=mostly(st.just("p"), LABEL),
-    grain=mostly(st.just("call"), st.sampled_from(["turn", "nonsense"])),
-    is_sidechain=mostly(st.just(False), st.booleans()),
-    **{name: mostly(st.just(0), COUNT) for name in COUNTS},
-    output_tokens=mostly(st.sampled_from([1, 2]), COUNT),
-    reported_cost_usd=mostly(st.none(), st.sampled_from([Decimal("0.5"), Decimal(-1)])),
-    is_final=st.booleans(),
-    origin_rank=mostly(st.just(2), st.sampled_from([0, 1])),
-    flags=mostly(st.just(()), st.sampled_from(FLAGS)),
-    position=st.sampled_from(["f:1", "f:2"]),
-    reject_reason=mostly(st.just(""), st.just("not_json")),
+    observed,
+    st.fixed_dictionaries(
+        {
+            "event_key": st.sampled_from(["k1", "k2"]),
+            "occurred_at": st.sampled_from(TIMES[:4]),
+            "output_tokens": st.sampled_from([1, 2]),
+            "is_final": st.booleans(),
+            "position": st.sampled_from(["f:1", "f:2"]),
+        }
+    ),
+    st.lists(ODDITIES, max_size=3),
 )
 
 

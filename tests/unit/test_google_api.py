@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from google.genai import types
 
 from tallystick.observation import Observation
 from tallystick.sources.api_answers import read_answer
@@ -54,6 +53,13 @@ def chunks() -> list[dict[str, Any]]:
 
 def grounded(*queries: str) -> dict[str, Any]:
     return candidate("384,400 km", "STOP", groundingMetadata={"webSearchQueries": list(queries)})
+
+
+def generated(**members: Any) -> Any:
+    """The answer as the client's own class."""
+    from google.genai import types
+
+    return types.GenerateContentResponse.model_validate(answer(**members))
 
 
 def only(observations: list[Observation] | None) -> Observation:
@@ -142,12 +148,12 @@ def test_every_query_is_billed_from_gemini_3_on_and_every_grounded_answer_before
     ],
 )
 def test_the_traffic_type_of_vertex_is_the_service_tier(traffic_type: str, service_tier: str) -> None:
-    made = types.GenerateContentResponse.model_validate(answer(usageMetadata={**USAGE, "trafficType": traffic_type}))
+    made = generated(usageMetadata={**USAGE, "trafficType": traffic_type})
     assert only(read_answer(made, call())).service_tier == service_tier
 
 
 def test_the_time_of_vertex_is_taken() -> None:
-    made = types.GenerateContentResponse.model_validate(answer(createTime="2026-11-22T10:11:12.131415Z"))
+    made = generated(createTime="2026-11-22T10:11:12.131415Z")
     assert only(read_answer(made, call())).occurred_at == "2026-11-22T10:11:12.131415Z"
 
 
@@ -163,6 +169,8 @@ def test_a_prompt_that_was_blocked_was_read(model_api: ModelApi) -> None:
 
 
 def test_a_result_of_a_batch_is_priced_as_one() -> None:
+    from google.genai import types
+
     result = types.InlinedResponse.model_validate({"response": answer()})
     observation = only(read_answer(result, call()))
     assert (observation.service_tier, counts_of(observation)) == ("batch", COUNTS)
