@@ -107,14 +107,17 @@ def test_a_last_line_without_newline_counts_once_the_file_has_rested(
     assert here.ledger.ledger_digest() == undisturbed(here)
 
 
-def test_a_last_line_without_newline_counts_when_it_comes_to_rest_untouched(here: Machine) -> None:
+def test_a_last_line_without_newline_counts_when_it_comes_to_rest_untouched(
+    here: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = here.write("a.jsonl", line(1) + line(2).rstrip(), rests=False)
-    almost_rested_s = time.time() - 1
-    os.utime(path, (almost_rested_s, almost_rested_s))
-    assert here.take_in().pending_bytes > 0
-    while here.take_in().pending_bytes > 0:
-        assert time.time() - almost_rested_s < 30
-    assert time.time() - almost_rested_s >= 2
+    rested_at_ns = path.stat().st_mtime_ns + 2_000_000_000
+    for now_ns, pending_bytes in ((time.time_ns(), len(line(2)) - 1), (rested_at_ns - 1, len(line(2)) - 1)):
+        monkeypatch.setattr(time, "time_ns", lambda now_ns=now_ns: now_ns)
+        assert here.take_in(workers=1).pending_bytes == pending_bytes
+        assert here.tokens() == (1, 1, 10)
+    monkeypatch.setattr(time, "time_ns", lambda: rested_at_ns + 1)
+    assert here.take_in(workers=1).pending_bytes == 0
     assert here.tokens() == (2, 2, 20)
 
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tallystick.errors import LedgerUnavailable
 from tallystick.ledger import ATTEMPTS, Ledger
-from tallystick.model import UsageFilter
+from tallystick.model import Receipt, UsageFilter
 from tallystick.schema import install_or_migrate
 from tests.roads.places import Place, ServerProcess
 from tests.servers import PgBouncer, TcpServer, connect
@@ -84,8 +85,8 @@ class Load:
                     if self._is_over.is_set():
                         return
                     keys = [key_of(1_000_000 * client + BATCH * step + number) for number in range(BATCH)]
-                    receipt = ledger.ingest_token_usage(
-                        batch_of(*(observation(step % 1000, event_key=key) for key in keys))
+                    receipt = send_until_acknowledged(
+                        ledger, batch_of(*(observation(step % 1000, event_key=key) for key in keys))
                     )
                     # an answer that was lost is given again
                     assert receipt.new + receipt.duplicate == BATCH
@@ -112,6 +113,17 @@ class Load:
         for thread in self._threads:
             thread.join(timeout=LIMIT_S)
         assert not any(thread.is_alive() for thread in self._threads)
+
+
+def send_until_acknowledged(ledger: Ledger, batch: bytes) -> Receipt:
+    """The receipt of a batch, asked for anew while a machine takes longer to restart a server than a client waits."""
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            return ledger.ingest_token_usage(batch)
+        except LedgerUnavailable:
+            if time.monotonic() > deadline:
+                raise
 
 
 def kill_the_server(site: Site) -> None:

@@ -20,14 +20,16 @@ from tallystick.errors import EmbeddedServerError
 from tallystick.private_files import is_locked, locked
 
 IS_ROOT = os.geteuid() == 0
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120
 Make = Callable[..., EmbeddedServer]
 Client = Callable[..., subprocess.Popen[str]]
 
 
 def url_from(client: subprocess.Popen[str]) -> str:
     assert client.stdout is not None
-    return client.stdout.readline().strip()
+    url = client.stdout.readline().strip()
+    assert url, client.communicate()[1]
+    return url
 
 
 def wait_until(happened: Callable[[], object]) -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tallystick.collector.checkpoint import Checkpoint
 from tallystick.collector.tail import MAX_LINE_BYTES, READ_BYTES, LineBuffer, Tail
 
-LONG_AGO = time.time_ns() - 3600 * 10**9
+HOUR_NS = 3600 * 10**9
+LONG_AGO = time.time_ns() - HOUR_NS
 
 
 class Reading(NamedTuple):
@@ -58,16 +59,23 @@ def read(path: Path, checkpoint: Checkpoint | None = None, *, buffer: LineBuffer
 
 def write(path: Path, content: bytes, *, rests: bool = True) -> Path:
     path.write_bytes(content)
-    if rests:
-        rest(path)
+    touch(path, rests=rests)
     return path
 
 
 def append(path: Path, content: bytes, *, rests: bool = True) -> None:
     with path.open("ab") as file:
         file.write(content)
+    touch(path, rests=rests)
+
+
+def touch(path: Path, *, rests: bool) -> None:
+    """Let the file look as if it had rested for long, or as if it were fresh for as long as the test takes."""
     if rests:
         rest(path)
+    else:
+        in_an_hour_ns = time.time_ns() + HOUR_NS
+        os.utime(path, ns=(in_an_hour_ns, in_an_hour_ns))
 
 
 def rest(path: Path) -> None:
@@ -103,14 +111,16 @@ def test_a_line_that_no_newline_ends_waits_while_the_file_is_fresh(tmp_path: Pat
     assert (reading.checkpoint.offset, reading.checkpoint.is_settled) == (2, False)
 
 
-def test_a_line_that_no_newline_ends_is_taken_once_the_file_has_rested(tmp_path: Path) -> None:
+def test_a_line_that_no_newline_ends_is_taken_once_the_file_has_rested_for_two_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "t", b'1\n{"a":2}', rests=False)
     waiting = read(path).checkpoint
-    now = time.time_ns()
-    os.utime(path, ns=(now - 1_500_000_000, now - 1_500_000_000))
-    assert read(path, waiting._replace(mtime_ns=path.stat().st_mtime_ns)).texts == []
-    os.utime(path, ns=(now - 2_500_000_000, now - 2_500_000_000))
-    taken = read(path, waiting._replace(mtime_ns=path.stat().st_mtime_ns))
+    rested_at_ns = path.stat().st_mtime_ns + 2_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: rested_at_ns - 1)
+    assert read(path, waiting).texts == []
+    monkeypatch.setattr(time, "time_ns", lambda: rested_at_ns)
+    taken = read(path, waiting)
     assert (taken.texts, taken.words) == ([b'{"a":2}'], [(2, "unended")])
     assert (taken.checkpoint.offset, taken.checkpoint.is_settled, taken.checkpoint.pending_bytes) == (2, True, 0)
 
