@@ -140,19 +140,19 @@ OBSERVATIONS = st.builds(
     observed,
     st.fixed_dictionaries(
         {
-            "event_key": st.sampled_from(["k1", "k2"]),
-            "occurred_at": st.sampled_from(TIMES[:4]),
+            "event_key": st.sampled_from(["k1", "k1", "k2"]),
+            "occurred_at": st.sampled_from([*(TIMES[:2] * 12), *TIMES]),
             "output_tokens": st.sampled_from([1, 2]),
             "is_final": st.booleans(),
             "position": st.sampled_from(["f:1", "f:2"]),
         }
     ),
-    st.lists(ODDITIES, max_size=3),
+    st.lists(ODDITIES, max_size=2),
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.lists(OBSERVATIONS, max_size=7), max_size=3))
+@given(st.lists(st.lists(OBSERVATIONS, min_size=1, max_size=7), min_size=1, max_size=3))
 def test_folding_changes_no_winner_and_loses_no_record(batches: list[list[Observation]]) -> None:
     fold = Fold()
     received = [observation for batch in batches for observation in batch]
