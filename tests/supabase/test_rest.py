@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,7 +64,7 @@ def refusal(call: Callable[[], Any]) -> str:
 
 
 def keep_books(service: Client, user: SignedInUser, *, output_tokens: int) -> None:
-    """Rows in every table: a call that is revised, one that is rejected, one without a price, and an own price."""
+    """Rows in every table: a call revised, one rejected, one without a price, an own price, and a plan's limit."""
     own_price = price("model-a", str(output_tokens))
     service.rpc("add_token_prices", {"p_prices": [own_price], "p_user_id": user.user_id}).execute()
     batches = [
@@ -75,6 +76,15 @@ def keep_books(service: Client, user: SignedInUser, *, output_tokens: int) -> No
     ]
     for batch in batches:
         service.rpc("ingest_token_usage", {"p_user_id": user.user_id, "p_events": batch}).execute()
+    now = datetime.now(UTC)
+    limit = {
+        "source": "codex",
+        "limit_name": "five_hour",
+        "used_percent": output_tokens / 10,
+        "resets_at": (now + timedelta(hours=4)).isoformat(),
+        "observed_at": now.isoformat(),
+    }
+    service.rpc("observe_usage_limits", {"p_user_id": user.user_id, "p_limits": [limit]}).execute()
 
 
 @pytest.fixture(scope="module")
