@@ -104,9 +104,9 @@ def _sse(events: Sequence[Answer]) -> bytes:
     return "".join(lines).encode()
 
 
-def call(**labels: Any) -> ApiCall:
+def call(*, weak_key: str = "api:made-once", **labels: Any) -> ApiCall:
     """A call of which nothing else is known."""
-    return ApiCall(Observation(**{"source": "api", **labels}), called_at=CALLED_AT, weak_key="api:made-once")
+    return ApiCall(Observation(**{"source": "api", **labels}), called_at=CALLED_AT, weak_key=weak_key)
 
 
 def counts_of(observation: Observation) -> dict[str, int]:

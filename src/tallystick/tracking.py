@@ -132,14 +132,15 @@ class Tracker:
         given: dict[str, Any] = {**labels}
         texts: dict[str, Any] = {name: storable_text(str(given[name])) for name in _TEXT_LABELS if given.get(name)}
         texts.setdefault("source", "api")
-        if isinstance(request_id, str):
-            texts.setdefault("request_id", storable_text(request_id))
+        noted_id = storable_text(request_id) if isinstance(request_id, str) else ""
+        if noted_id:
+            texts.setdefault("request_id", noted_id)
         given_at, now = labels.get("occurred_at"), _utc(datetime.now(UTC))
         texts["occurred_at"] = utc_time(given_at.isoformat() if isinstance(given_at, datetime) else given_at)
         if given_at is not None and not texts["occurred_at"]:
             self._delivery.warn("occurred_at", "tallystick: occurred_at is no time with an offset and not used")
         user_id = str(labels.get("user_id") or self._user_id)
-        call = ApiCall(Observation(**texts), called_at=now, weak_key=f"{texts['source']}:{uuid4().hex}")
+        call = ApiCall(Observation(**texts), called_at=now, weak_key=f"{texts['source']}:{noted_id or uuid4().hex}")
         return str(UUID(user_id)) if user_id else "", call
 
     def _record(self, user_id: str, observations: list[Observation] | None) -> None:

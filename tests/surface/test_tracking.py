@@ -85,6 +85,24 @@ def test_what_the_ledger_rejects_is_counted_as_that(tracker: Tracker, ledger_url
     assert rejects == [("openai:chatcmpl-01tracked0001", "negative"), (key_of(1), "not_an_integer")]
 
 
+class Embeddings:
+    """An answer without an id of its own, as an SDK hands it out: with the id of the request."""
+
+    def __init__(self, request_id: str | None) -> None:
+        self._request_id = request_id
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"object": "list", "model": "text-embedding-3-small", "usage": {"prompt_tokens": 8, "total_tokens": 8}}
+
+
+def test_an_answer_without_an_id_is_one_call_for_each_request_that_its_sdk_noted(tracker: Tracker) -> None:
+    for request_id in ("req_1", "req_1", "req_2", None, None):
+        tracker.track(Embeddings(request_id))
+    assert tracker.flush(LIMIT_S)
+    # without the id of a request, nobody can tell the same answer from one that is like it
+    assert (tracker.counts.delivered, tracker.counts.duplicates) == (4, 1)
+
+
 # -- streams
 
 

@@ -244,7 +244,15 @@ def test_a_count_that_is_none_rejects_the_answer() -> None:
     assert only(read_answer(message(usage={**USAGE, "output_tokens": 501.0}), call())).flags == ("coerced",)
 
 
-@pytest.mark.parametrize("answer_id", ["", "msg_1", None])
-def test_an_id_that_tells_no_call_from_another_gives_a_weak_key(answer_id: str | None) -> None:
+@pytest.mark.parametrize("answer_id", ["", None])
+def test_an_answer_without_an_id_gets_a_weak_key(answer_id: str | None) -> None:
     observation = only(read_answer(message(id=answer_id), call()))
     assert (observation.event_key, observation.flags) == ("api:made-once", ("weak_key",))
+
+
+@pytest.mark.parametrize("message_id", ["m1", "msg_1", "7", "chat-0001-résumé"])
+def test_an_id_of_any_look_is_the_key(message_id: str) -> None:
+    first, again = (read_answer(message(id=message_id), call(weak_key=key)) for key in ("api:one", "api:two"))
+    assert first == again
+    assert first is not None
+    assert [observation.event_key for observation in first] == [f"anthropic:{message_id}"]
