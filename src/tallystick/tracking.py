@@ -15,7 +15,7 @@ from tallystick.config import load_settings, named_user
 from tallystick.delivery import EXIT_TIMEOUT_S, Delivery, DeliveryCounts, LedgerLike
 from tallystick.errors import ConfigError
 from tallystick.observation import Observation
-from tallystick.sources.api_answers import StreamParts, read_answer
+from tallystick.sources.api_answers import StreamParts, answers_in, read_answer
 from tallystick.sources.api_calls import ApiCall
 from tallystick.sources.json_lines import storable_text
 from tallystick.sources.times import utc_time
@@ -87,12 +87,22 @@ class Tracker:
         return self._delivery.counts
 
     def track(self, response: object, **labels: Unpack[Labels]) -> None:
-        """Record an answer of the Anthropic, OpenAI or Google SDK: the object, its dict, or the list of its chunks."""
+        """Record an answer of the Anthropic, OpenAI or Google SDK: the object, its dict, or the list of its chunks.
+
+        Of a list of answers each is recorded by itself.
+        """
         if not self._is_enabled:
             return
         try:
-            user_id, call = self._call_of(labels, request_id=getattr(response, "_request_id", None))
-            self._record(user_id, read_answer(response, call))
+            for answer in answers_in(response):
+                self._track_one(answer, labels)
+        except Exception as error:
+            self._note_unreadable(error)
+
+    def _track_one(self, answer: object, labels: Labels) -> None:
+        try:
+            user_id, call = self._call_of(labels, request_id=getattr(answer, "_request_id", None))
+            self._record(user_id, read_answer(answer, call))
         except Exception as error:  # the caller's request goes on, whatever the answer was
             self._note_unreadable(error)
 

@@ -88,11 +88,17 @@ def test_what_the_ledger_rejects_is_counted_as_that(tracker: Tracker, ledger_url
 class Embeddings:
     """An answer without an id of its own, as an SDK hands it out: with the id of the request."""
 
+    object = "list"
+
     def __init__(self, request_id: str | None) -> None:
         self._request_id = request_id
 
     def to_dict(self) -> dict[str, Any]:
-        return {"object": "list", "model": "text-embedding-3-small", "usage": {"prompt_tokens": 8, "total_tokens": 8}}
+        return {
+            "object": self.object,
+            "model": "text-embedding-3-small",
+            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        }
 
 
 def test_an_answer_without_an_id_is_one_call_for_each_request_that_its_sdk_noted(tracker: Tracker) -> None:
@@ -101,6 +107,27 @@ def test_an_answer_without_an_id_is_one_call_for_each_request_that_its_sdk_noted
     assert tracker.flush(LIMIT_S)
     # without the id of a request, nobody can tell the same answer from one that is like it
     assert (tracker.counts.delivered, tracker.counts.duplicates) == (4, 1)
+
+
+def test_each_answer_of_a_list_is_recorded(tracker: Tracker, ledger_url: str, user_id: str) -> None:
+    chat = {"object": "chat.completion", "model": "gpt-5", "usage": {"prompt_tokens": 3, "completion_tokens": 5}}
+    chats = [
+        {**chat, "id": f"chatcmpl-0tracked{place}", "choices": [{"index": 0, "message": {"role": "assistant"}}]}
+        for place in range(2)
+    ]
+    of_a_batch = {"custom_id": "mine", "result": {"type": "succeeded", "message": answer(3)}}
+    tracker.track([answer(1), answer(2), None, of_a_batch, events_of(4, output_tokens=77), *chats])
+    assert tracker.flush(LIMIT_S)
+    recorded = {key_of(1): 11, key_of(2): 12, key_of(3): 13, key_of(4): 77}
+    recorded |= {"openai:chatcmpl-0tracked0": 5, "openai:chatcmpl-0tracked1": 5}
+    assert output_tokens_of(ledger_url, user_id) == recorded
+    assert (tracker.counts.delivered, tracker.counts.unreadable) == (6, 1)
+
+
+def test_answers_of_a_list_keep_the_request_that_each_came_by(tracker: Tracker) -> None:
+    tracker.track([Embeddings("req_1"), Embeddings("req_2"), Embeddings(None)])
+    assert tracker.flush(LIMIT_S)
+    assert tracker.counts.delivered == 3
 
 
 # -- streams

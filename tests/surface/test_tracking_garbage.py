@@ -38,6 +38,11 @@ class EvilDict(dict[str, Any]):
         raise KeyError("evil")
 
 
+class EvilList(list[object]):
+    def __iter__(self) -> Any:
+        raise KeyError("evil")
+
+
 def cyclic() -> dict[str, Any]:
     made: dict[str, Any] = {"type": "message"}
     made["usage"] = made["message"] = made["result"] = made
@@ -85,7 +90,14 @@ def garbage() -> list[object]:
         *([], (), [None], [[]], [Hostile()], [{"type": "message_start"}], [{"type": "message_delta", "usage": 3}]),
         *([{"choices": 3}], [{"candidates": {"a": 1}}], [{"choices": [Hostile()], "usage": 1}], [1] * 1000),
         *({}, {"usage": {}}, {"type": "message"}, {"type": []}, {"object": {}}, {"object": ["list"]}, {1: 2}, cyclic()),
-        *(nested(1000), EvilDict(type="message"), Dumps(3), Dumps(ValueError("a secret")), Dumps(RecursionError())),
+        *(
+            nested(1000),
+            EvilDict(type="message"),
+            EvilList([1]),
+            Dumps(3),
+            Dumps(ValueError("a secret")),
+            Dumps(RecursionError()),
+        ),
         *(
             answer(1, id=7),
             answer(1, id="\ud800" * 9),

@@ -6,6 +6,7 @@ of an answer is ever copied.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,8 @@ _MEMBERS: Final[dict[str, Any]] = {
     "event_type": True,
     "result": {"type": True, "message": _ANSWER},
 }
+# what is never a chunk of a stream; an interaction's events have a type
+_WHOLE_OBJECTS: Final = frozenset({"response", "list", "interaction"})
 _USAGE_EVENTS: Final = anthropic_api.USAGE_EVENTS | openai_api.LAST_EVENTS | google_api.LAST_EVENTS
 # A stream has a few of them; one without end must not fill the memory.
 _MAX_EVENTS: Final = 1000
@@ -57,6 +60,24 @@ def read_answer(answer: object, call: ApiCall) -> list[Observation] | None:
         return _observe(record, call)
     labels = msgspec.structs.replace(call.labels, service_tier=call.labels.service_tier or "batch")
     return _observe(batched, call._replace(labels=labels))
+
+
+def answers_in(handed: object) -> list[object]:
+    """What is to be read by itself: each of a list or tuple of answers; of anything else, as of chunks, the whole."""
+    if isinstance(handed, list | tuple) and any(isinstance(one, list | tuple) or _is_whole(one) for one in handed):
+        return list(handed)
+    return [handed]
+
+
+def _is_whole(one: object) -> bool:
+    """Whether it is an answer, and no chunk of one: where the classes are the same, a chunk it is."""
+    with suppress(Exception):  # what cannot be looked at is told to be unreadable when it is read
+        kind = _member(one, "object")
+        if kind == "chat.completion":
+            choices: Any = _member(one, "choices")
+            return _member(choices[0], "delta") is None
+        return kind in _WHOLE_OBJECTS or _member(one, "type") == "message" or _member(one, "custom_id") is not None
+    return False
 
 
 class StreamParts:
