@@ -5,6 +5,8 @@ The codes are the same on every road: over SQL they come from the server, over S
 
 from __future__ import annotations
 
+import re
+
 from tallystick.errors import (
     Busy,
     Conflict,
@@ -50,11 +52,16 @@ HINT_BY_ERROR: dict[type[LedgerError], str] = {
     TooMuch: "Ask for less at a time.",
     Forbidden: "Connect as the owner of the ledger, or as a login that is a member of service_role.",
 }
+# how a function of ours names its parameters: in a hint anywhere, in a message at the beginning, where no label stands
+_PARAMETER = re.compile(r"\bp_(since|until|after|limit|user_id|session_id|event_keys)\b")
 NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
 
 
 def error_of(state: str, message: str, *, hint: str = "", constraint: str = "") -> LedgerError:
-    """The error of ours that a SQLSTATE stands for, with what the server said about it."""
+    """The error of ours that a SQLSTATE stands for, with what the server said about it.
+
+    What a function calls p_since is `since` to everybody who does not write SQL.
+    """
     if state.startswith(PASSING_CLASSES):
         return LedgerUnavailable(
             f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."
@@ -62,4 +69,6 @@ def error_of(state: str, message: str, *, hint: str = "", constraint: str = "") 
     kind = ERROR_BY_SQLSTATE.get(state, LedgerError)
     if kind is LedgerNotInstalled:
         return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)
-    return kind(message, hint=hint or HINT_BY_ERROR.get(kind, ""), constraint=constraint)
+    if _PARAMETER.match(message):
+        message = _PARAMETER.sub(r"`\1`", message, count=1)
+    return kind(message, hint=_PARAMETER.sub(r"`\1`", hint) or HINT_BY_ERROR.get(kind, ""), constraint=constraint)

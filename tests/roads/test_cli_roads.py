@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,9 @@ def test_a_key_that_is_wrong_or_missing_is_one_line(place: Place, tally: Tally, 
     assert "no key or token that holds" in tally.fail("daily", environ=wrong)
     missing = {"TALLYSTICK_DATABASE_URL": place.server_url}
     assert "TALLYSTICK_API_KEY" in tally.fail("daily", environ=missing)
+    anothers = {**on_server(place, place.key(str(uuid.uuid4()))), "USER_ID": user_id}
+    line = tally.fail("daily", environ=anothers)
+    assert f"USER_ID names {user_id}, and the API key is another user's. Unset USER_ID" in line
     spoiled = {**on_supabase(place, user_id), "SUPABASE_SERVICE_KEY": SECRET_KEY + "x"}
     line = tally.fail("daily", environ=spoiled)
     assert SECRET_KEY not in line

@@ -92,7 +92,16 @@ def assert_alike(ask: Question, books: dict[str, Ledger], road: str) -> None:
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_refusal_is_the_same_by_every_road(books: dict[str, Ledger], what: str, road: str) -> None:
     assert_alike(REFUSED[what], books, road)
-    assert isinstance(outcome(REFUSED[what], books["sql"])[0], type)
+    kind, message, hint, _ = outcome(REFUSED[what], books["sql"])
+    assert isinstance(kind, type)
+    # a parameter is called as it is in Python and over HTTP
+    assert "p_" not in message + hint
+
+
+def test_a_hint_names_what_the_caller_can_write(books: dict[str, Ledger]) -> None:
+    hints = {what: outcome(ask, books["sql"])[2] for what, ask in REFUSED.items()}
+    assert hints["a range the wrong way round"] == "Both dates count; swap `since` and `until`."
+    assert hints["a page of no rows"] == "Ask for the next page with `after`."
 
 
 @pytest.mark.parametrize("road", SERVICE_ROADS[1:])

@@ -13,7 +13,7 @@ from tallystick.cli.terminal import say
 from tallystick.config import Settings, load_settings, named_user, save_user_id
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
-from tallystick.errors import ConfigError, InvalidRequest, LedgerError, LedgerUnavailable
+from tallystick.errors import ConfigError, Forbidden, InvalidRequest, LedgerError, LedgerUnavailable
 from tallystick.ledger import ATTEMPTS, Ledger
 from tallystick.model import LedgerState
 from tallystick.schema import (
@@ -92,6 +92,14 @@ def _state_at_server(ledger: Ledger, settings: Settings) -> LedgerState:
     ledger.user_id = named_user() or None
     try:
         state = ledger.ledger_state()
+    except Forbidden as error:
+        if error.constraint != "caller_is_the_user":
+            raise
+        raise Forbidden(
+            f"USER_ID names {ledger.user_id}, and the API key is another user's",
+            hint="Unset USER_ID, or set TALLYSTICK_API_KEY to a key of that user or a service key.",
+            constraint=error.constraint,
+        ) from None
     except InvalidRequest:
         if not settings.user_id:
             raise
