@@ -9,17 +9,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
+from tallystick.api.app import create_app
+from tallystick.config import load_server_settings
 from tallystick.embedded import EmbeddedServer
 from tallystick.schema import install_or_migrate
-from tests.api.serving import PREFIX, Api, event, new_user, until
+from tests.api.serving import PREFIX, SECRET, Api, event, new_user, until
 from tests.api.signers import HS256_SECRET, Signer
 from tests.servers import connect
 from tests.sql.waiting import wait_for
@@ -163,6 +167,30 @@ def test_a_request_in_flight_is_finished_before_the_server_ends(
     with connect(api_database) as reader:
         found = reader.execute("select count(*) from token_usage_events where user_id = %s", [user]).fetchone()
     assert found == (2,)
+
+
+def test_an_upload_that_the_end_of_the_server_cuts_is_told_to_come_again(
+    api: Api, alices_key: str, tmp_path: Path
+) -> None:
+    settings = load_server_settings({"TALLYSTICK_HOME": str(tmp_path), "TALLYSTICK_KEY_SECRET": SECRET,
+                                     "TALLYSTICK_DATABASE_URL": api.database_url})  # fmt: skip
+    app = create_app(settings)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=0))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    address = server.servers[0].sockets[0].getsockname()
+    head = f"POST {PREFIX}/track HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alices_key}\r\n"
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")  # the caller is known, and the body waited for
+        connection.sendall(b"[")
+        server.should_exit = True
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    thread.join(timeout=30)
+    assert answer.startswith(b"HTTP/1.1 503"), answer
+    assert b"retry-after: 1" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "the server is ending"
 
 
 def accepts(host: str, port: int) -> bool:

@@ -26,7 +26,7 @@ from tallystick.api.admission import Admitted, Rate
 from tallystick.api.arguments import Arguments
 from tallystick.api.problems import problem, problem_of
 from tallystick.api.service import Service
-from tallystick.errors import TallystickError
+from tallystick.errors import Busy, TallystickError
 from tallystick.questions import told_faults
 from tallystick.redaction import without_passwords
 
@@ -127,8 +127,10 @@ async def _answered(answer: Handler, request: Request, request_id: str) -> Respo
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return await answer(request)
-    except TallystickError as error:
-        return problem_of(error, request_id=request_id)
+    except (TallystickError, asyncio.CancelledError) as error:
+        # cancelled is what was still on its way when the server has waited long enough to end
+        told = error if isinstance(error, TallystickError) else _server_ends()
+        return problem_of(told, request_id=request_id)
     except RequestValidationError as error:
         return problem(
             400,
@@ -146,3 +148,7 @@ async def _answered(answer: Handler, request: Request, request_id: str) -> Respo
         # hold, and one of them is the key
         log.error("failed", request_id=request_id, trace=without_passwords(format_exc()))
         return problem(500, "a defect of the server", hint="Its log has more.", request_id=request_id)
+
+
+def _server_ends() -> Busy:
+    return Busy("the server is ending", hint="Send it again in a moment.", constraint="server_is_up")
