@@ -47,6 +47,7 @@ class Api:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                process_group=0,  # as at a terminal, whose signals go to all of a group
             )
         assert self.process.stdout is not None
         assert select.select([self.process.stdout], [], [], LIMIT_S)[0], "the server says nothing"

@@ -130,6 +130,15 @@ def test_all_end_with_the_first_one(many: Api) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
+def test_an_interrupt_while_they_start_ends_all_at_once(start_api: Callable[..., Api], api_database: str) -> None:
+    api = start_api(api_database, "--workers", str(WORKERS))
+    until(lambda: len(workers_of(api)) == WORKERS)
+    # as a terminal does it, and long before one of them can answer
+    os.killpg(api.process.pid, signal.SIGINT)
+    assert api.process.wait(timeout=30) == 0
+    assert "KeyboardInterrupt" not in api.log_file.read_text(encoding="utf-8")
+
+
 def test_none_outlives_a_parent_that_was_killed(many: Api) -> None:
     workers = workers_of(many)
     many.process.kill()
