@@ -37,7 +37,9 @@ class Machine(NamedTuple):
     def tokens(self) -> tuple[int, int, int]:
         """Events, input and output tokens, as the ledger's reports have them."""
         rows = self.ledger.usage_models(UsageFilter())
-        return tuple(sum(row[at] for row in rows) for at in (6, 9, 10))  # type: ignore[return-value]
+        counts = [(row.event_count, row.input_tokens, row.output_tokens) for row in rows]
+        events, sent, received = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0, 0)
+        return events, sent, received
 
     def write(self, name: str, content: bytes, *, rests: bool = True) -> Path:
         path = self.folder / name
