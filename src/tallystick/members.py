@@ -76,6 +76,11 @@ MEMBERS: dict[str, Member] = {
     "Receipt.rejects": Member("What could not be counted, and why; 20 at most.", []),
     "SnapshotReceipt.rejects": Member("Which sessions could not be counted, and why.", []),
     "LimitReceipt.rejects": Member("What could not be counted, and why; 20 at most.", []),
+    "record_index": Member("Which of the records sent it was, from 0; null where an older ledger does not say.", 0),
+    "RejectedRecord.event_key": Member(
+        "What the record gave as its event_key, or as the name of a limit; null where it gave none.",
+        "anthropic:msg_01AbCdEf",
+    ),
     "position": Member("What the record gave as its `position`, else the digest of the record.", "conversation-17:4"),
     "reason": Member("Why: the name of the rule that it broke.", "time_without_offset"),
     "added": Member("How many rates differ from those in force.", 1),

@@ -14,10 +14,19 @@ MAX_TOLD_REJECTS = 20
 
 
 class RejectedRecord(NamedTuple):
-    """A record that could not be counted: where it stands, or the digest of one that does not say, and why."""
+    """A record that could not be counted: which of those sent, from 0, its key where it has one, its place, and why.
+
+    `position` is the digest of the record where it names no place. A ledger of an older version names no such index.
+    """
 
     position: str
     reason: str
+    record_index: int | None = None
+    event_key: str | None = None
+
+    def behind(self, count: int) -> RejectedRecord:
+        """The same of a batch that stands behind so many other records."""
+        return self if self.record_index is None else self._replace(record_index=self.record_index + count)
 
 
 class Receipt(NamedTuple):
@@ -43,7 +52,7 @@ class Receipt(NamedTuple):
             duplicate=self.duplicate + other.duplicate,
             rejected=self.rejected + other.rejected,
             unpriced=self.unpriced + other.unpriced,
-            rejects=(self.rejects + other.rejects)[:MAX_TOLD_REJECTS],
+            rejects=(*self.rejects, *(told.behind(self.received) for told in other.rejects))[:MAX_TOLD_REJECTS],
         )
 
 

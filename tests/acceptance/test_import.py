@@ -151,7 +151,7 @@ def test_a_line_of_20_mb_in_the_middle_does_no_harm(here: Machine) -> None:
 
 def test_a_line_beyond_the_limit_is_kept_as_a_rejected_record(here: Machine) -> None:
     here.write("a.jsonl", line(1) + line(2, text="x" * (65 << 20)) + line(3))
-    told = (RejectedRecord(f"a:{len(line(1))}", "line_too_long"),)
+    told = (RejectedRecord(f"a:{len(line(1))}", "line_too_long", 1),)
     for expected in (Receipt(received=3, new=2, rejected=1, rejects=told), Receipt()):
         assert here.take_in().receipt == expected
     assert here.tokens() == (2, 2, 20)

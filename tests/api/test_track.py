@@ -54,7 +54,13 @@ def test_a_packed_body_is_the_same_body(api: Api, key: str) -> None:
 
 def test_a_rejected_event_is_told_with_its_reason(api: Api, key: str) -> None:
     told = api.post("/track", key, event(1, occurred_at="2026-01-01T10:00:00", position="app.py:17"))
-    assert told == receipt(1, rejected=1, rejects=[{"position": "app.py:17", "reason": "time_without_offset"}])
+    of_it = {
+        "record_index": 0,
+        "event_key": "anthropic:msg_api_1",
+        "position": "app.py:17",
+        "reason": "time_without_offset",
+    }
+    assert told == receipt(1, rejected=1, rejects=[of_it])
     assert api.get("/rejects", key)["rejects"][0]["reason"] == "time_without_offset"
 
 
@@ -120,7 +126,7 @@ def test_a_ledger_behind_a_server_sends_what_is_no_json_in_halves(api: Api) -> N
         told = over_http.ingest_token_usage(batch)
         (kept,) = over_http.rejects()
     assert told == Receipt(
-        received=21, new=20, rejected=1, unpriced=6, rejects=(RejectedRecord(kept.position, "unreadable"),)
+        received=21, new=20, rejected=1, unpriced=6, rejects=(RejectedRecord(kept.position, "unreadable", 20),)
     )
     with Ledger.connect(api.database_url, user_id=new_user()) as over_sql:
         assert over_sql.ingest_token_usage(batch) == told

@@ -174,10 +174,11 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(place: Place, user_id: 
     with place.open(road, user_id) as ledger:
         receipt = ledger.ingest_token_usage(batch_of(*good[:13], UNREADABLE[what], *good[13:]))
         assert receipt._replace(rejects=()) == Receipt(received=21, new=20, rejected=1)
-        assert [reject.reason for reject in receipt.rejects] == ["unreadable"]
+        (told,) = receipt.rejects
+        assert (told.reason, told.record_index) == ("unreadable", 13)
         assert len(ledger.usage_events([key_of(number) for number in range(20)])) == 20
         again = ledger.ingest_token_usage(batch_of(UNREADABLE[what]))
-        assert again == Receipt(received=1, rejected=1, rejects=receipt.rejects)
+        assert again == Receipt(received=1, rejected=1, rejects=(told._replace(record_index=0),))
         (kept,) = ledger.rejects()
         assert (kept.source, kept.reason, kept.record_count) == ("one", "unreadable", 1)
 
@@ -190,5 +191,5 @@ def test_several_that_nobody_can_read_are_rejected_among_a_thousand(place: Place
     with place.open(road, user_id) as ledger:
         receipt = ledger.ingest_token_usage(batch_of(*records))
         assert receipt._replace(rejects=()) == Receipt(received=1000, new=996, rejected=4)
-        assert len(receipt.rejects) == 4
+        assert [reject.record_index for reject in receipt.rejects] == [0, 1, 500, 999]
         assert all(check.bad_rows == 0 for check in ledger.verify_token_usage())

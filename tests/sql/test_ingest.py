@@ -44,7 +44,10 @@ def test_a_receipt_tells_of_the_first_20_that_were_rejected_in_their_order(keepe
     bad = [observation(number, position=f"line {number}", input_tokens=-1) for number in range(30)]
     receipt = keeper.ingest(*bad[:10], observation(99), *bad[10:])
     assert receipt["rejected"] == 30
-    assert receipt["rejects"] == [{"position": f"line {number}", "reason": "negative"} for number in range(20)]
+    assert receipt["rejects"] == [
+        {"record_index": number + (number >= 10), "position": f"line {number}", "reason": "negative", "event_key": key}
+        for number, key in enumerate(record["event_key"] for record in bad[:20])
+    ]
     assert "rejects" not in keeper.ingest(observation(98))
 
 

@@ -39,7 +39,8 @@ def assert_rejected(keeper: Keeper, record: str, reason: str, *, position: str =
     first, last = OTHERS
     with keeper.undone():
         receipt = keeper.ingest(first, record, last)
-        assert receipt.pop("rejects") == [{"position": position, "reason": reason}], record
+        (told,) = receipt.pop("rejects")
+        assert (told["record_index"], told["position"], told["reason"]) == (1, position, reason), record
         assert receipt == {"received": 3, "new": 2, "revised": 0, "duplicate": 0, "rejected": 1, "unpriced": 0}, record
         (kept,) = keeper.rows("rejects")
         assert (kept["source"], kept["position"], kept["reason"]) == (source, position, reason), record
@@ -50,6 +51,26 @@ def assert_rejected(keeper: Keeper, record: str, reason: str, *, position: str =
 def assert_taken(keeper: Keeper, record: str) -> None:
     with keeper.undone():
         assert keeper.ingest(record)["new"] == 1, record
+
+
+# -- what is told of them
+
+
+def test_a_receipt_tells_which_of_the_records_could_not_be_counted(keeper: Keeper) -> None:
+    nameless = {name: value for name, value in observation().items() if name != "event_key"}
+    of_any_kind = {
+        text_of(observation(1), input_tokens="-1"): observation(1)["event_key"],
+        text_of(observation(2), input_tokens="1.5"): observation(2)["event_key"],
+        text_of(observation(3), is_final="[]"): observation(3)["event_key"],
+        text_of(observation(4, event_key="x" * 400)): "x" * 300,
+        text_of(nameless): None,
+        text_of({**nameless, "event_key": 5}, input_tokens='"?"'): "5",
+        "[]": None,
+    }
+    told = keeper.ingest(observation(8), *of_any_kind, observation(9))["rejects"]
+    assert [(reject["record_index"], reject["event_key"]) for reject in told] == list(
+        enumerate(of_any_kind.values(), start=1)
+    )
 
 
 # -- the reasons

@@ -47,7 +47,10 @@ def observe(keeper: Keeper, *limits: Any) -> Row:
 
 
 def receipt(received: int, *, new: int = 0, rejects: Iterable[tuple[str, str]] = ()) -> Row:
-    told = [{"position": position, "reason": reason} for position, reason in rejects]
+    told = [
+        {"record_index": 0, "event_key": position.partition(":")[2], "position": position, "reason": reason}
+        for position, reason in rejects
+    ]
     counts = {"received": received, "new": new, "duplicate": received - new - len(told), "rejected": len(told)}
     return {**counts, "rejects": told}
 

@@ -154,10 +154,12 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(ledger: Ledger, bad: by
     good = [observation(number) for number in range(20)]
     receipt = ledger.ingest_token_usage(batch_of(*good[:13], bad, *good[13:]))
     (kept,) = ledger.rejects()
-    told = (RejectedRecord(kept.position, kept.reason),)
-    assert receipt == Receipt(received=21, new=20, rejected=1, rejects=told)
+    told = RejectedRecord(kept.position, kept.reason)
+    assert receipt == Receipt(received=21, new=20, rejected=1, rejects=(told._replace(record_index=13),))
     assert keys_in(ledger, 20) == list(range(20))
-    assert ledger.ingest_token_usage(batch_of(bad)) == Receipt(received=1, rejected=1, rejects=told)
+    assert ledger.ingest_token_usage(batch_of(bad)) == Receipt(
+        received=1, rejected=1, rejects=(told._replace(record_index=0),)
+    )
     assert ledger.rejects() == [kept._replace(last_seen_at=ledger.rejects()[0].last_seen_at)]
     # a server with a deeper stack than another may read brackets to their end, and finds no object
     assert kept.reason in ({"unreadable", "not_an_object"} if bad[:1] == b"[" else {"unreadable"})
@@ -169,7 +171,7 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(ledger: Ledger, bad: by
 def test_a_record_that_nobody_can_read_keeps_its_place(ledger: Ledger, wrong: bytes) -> None:
     bad = b'{"event_key": "k", "position": "3a25-77:1854", "source": "claude-code", "model": ' + wrong + b"}"
     assert ledger.ingest_token_usage(batch_of(observation(1), bad)) == Receipt(
-        received=2, new=1, rejected=1, rejects=(RejectedRecord("3a25-77:1854", "unreadable"),)
+        received=2, new=1, rejected=1, rejects=(RejectedRecord("3a25-77:1854", "unreadable", 1),)
     )
     (kept,) = ledger.rejects()
     assert (kept.source, kept.position, kept.reason) == ("claude-code", "3a25-77:1854", "unreadable")
@@ -303,7 +305,8 @@ def test_a_batch_of_more_records_than_one_call_takes_is_halved(ledger: Ledger) -
     batch = batch_of(*[b"5"] * 20_000, observation(1))
     receipt = ledger.ingest_token_usage(batch)
     assert receipt._replace(rejects=()) == Receipt(received=20_001, new=1, rejected=20_000)
-    assert receipt.rejects == (RejectedRecord("sha256:" + hashlib.sha256(b"5").hexdigest(), "not_an_object"),) * 20
+    told = RejectedRecord("sha256:" + hashlib.sha256(b"5").hexdigest(), "not_an_object")
+    assert receipt.rejects == tuple(told._replace(record_index=number) for number in range(20))
 
 
 def test_a_batch_that_is_too_slow_is_halved_until_it_is_not(ledger_url: str) -> None:

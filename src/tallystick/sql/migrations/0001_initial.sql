@@ -579,6 +579,7 @@ begin
     v_blank.reject_reason := 'unreadable';
     return v_blank;
   end;
+  v_blank.event_key := coalesce(v_members ->> 'event_key', '');
   v_blank.source := left(coalesce(nullif(v_members ->> 'source', ''), 'unknown'), 50);
   v_blank.position := left(coalesce(nullif(v_members ->> 'position', ''), v_blank.position), 500);
   foreach v_name in array array[
@@ -1567,16 +1568,22 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_agg(jsonb_build_object('position', r.position, 'reason', r.reason) order by r.place)
+  select jsonb_agg(
+    jsonb_build_object(
+      'record_index', r.place - 1, 'event_key', r.event_key, 'position', r.position, 'reason', r.reason
+    )
+    order by r.place
+  )
   from (
-    select o.position, o.reject_reason as reason, o.ordinality as place
+    select o.ordinality as place, nullif(left(o.event_key, 300), '') as event_key, o.position,
+      o.reject_reason as reason
     from unnest(p_observations) with ordinality as o
     where o.reject_reason <> ''
     order by o.ordinality limit 20
   ) as r
 $$;
 comment on function tallystick.told_rejects(tallystick.observation[]) is
-  'The first 20 observations that could not be counted, each with its position and the reason.';
+  'The first 20 observations that could not be counted: which of them all, from 0, its key, its position, the reason.';
 
 -- The fast road, one statement: nothing is inserted unless all of the batch is fit for it, and a batch whose JSON does
 -- not even convert raises. A member given as null counts as left out.
@@ -1770,7 +1777,7 @@ end
 $$;
 comment on function public.ingest_token_usage(uuid, json) is
   'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}, and where '
-  'some were rejected the first 20 {position, reason} as rejects. Sending the same again changes nothing.';
+  'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
 -- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
@@ -4273,7 +4280,7 @@ begin
   return jsonb_build_object(
     'received', cardinality(v_limits), 'new', v_new,
     'duplicate', cardinality(v_limits) - v_new - cardinality(v_rejected), 'rejected', cardinality(v_rejected),
-    'rejects', coalesce(tallystick.told_rejects(v_rejected), '[]')
+    'rejects', coalesce(tallystick.told_rejects(array(select l.labels from unnest(v_limits) as l)), '[]')
   );
 end
 $$;
@@ -4291,7 +4298,7 @@ $$;
 comment on function public.observe_usage_limits(uuid, jsonb) is
   'Takes in what a provider said of its limits, a JSON list of {source, limit_name, used_percent, window_minutes, '
   'resets_at, observed_at, device}; answers {received, new, duplicate, rejected, rejects}, of which rejects are the '
-  'first 20 {position, reason}. Sending the same again changes nothing.';
+  'first 20 {record_index, event_key, position, reason}, with the name of a limit as event_key. Sending the same again changes nothing.';
 revoke all on function public.observe_usage_limits(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.observe_usage_limits(uuid, jsonb) to authenticated, service_role;
 

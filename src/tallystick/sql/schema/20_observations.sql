@@ -120,6 +120,7 @@ begin
     v_blank.reject_reason := 'unreadable';
     return v_blank;
   end;
+  v_blank.event_key := coalesce(v_members ->> 'event_key', '');
   v_blank.source := left(coalesce(nullif(v_members ->> 'source', ''), 'unknown'), 50);
   v_blank.position := left(coalesce(nullif(v_members ->> 'position', ''), v_blank.position), 500);
   foreach v_name in array array[

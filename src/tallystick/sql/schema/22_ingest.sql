@@ -286,16 +286,22 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_agg(jsonb_build_object('position', r.position, 'reason', r.reason) order by r.place)
+  select jsonb_agg(
+    jsonb_build_object(
+      'record_index', r.place - 1, 'event_key', r.event_key, 'position', r.position, 'reason', r.reason
+    )
+    order by r.place
+  )
   from (
-    select o.position, o.reject_reason as reason, o.ordinality as place
+    select o.ordinality as place, nullif(left(o.event_key, 300), '') as event_key, o.position,
+      o.reject_reason as reason
     from unnest(p_observations) with ordinality as o
     where o.reject_reason <> ''
     order by o.ordinality limit 20
   ) as r
 $$;
 comment on function tallystick.told_rejects(tallystick.observation[]) is
-  'The first 20 observations that could not be counted, each with its position and the reason.';
+  'The first 20 observations that could not be counted: which of them all, from 0, its key, its position, the reason.';
 
 -- The fast road, one statement: nothing is inserted unless all of the batch is fit for it, and a batch whose JSON does
 -- not even convert raises. A member given as null counts as left out.
@@ -489,6 +495,6 @@ end
 $$;
 comment on function public.ingest_token_usage(uuid, json) is
   'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}, and where '
-  'some were rejected the first 20 {position, reason} as rejects. Sending the same again changes nothing.';
+  'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;

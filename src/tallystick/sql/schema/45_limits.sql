@@ -204,7 +204,7 @@ begin
   return jsonb_build_object(
     'received', cardinality(v_limits), 'new', v_new,
     'duplicate', cardinality(v_limits) - v_new - cardinality(v_rejected), 'rejected', cardinality(v_rejected),
-    'rejects', coalesce(tallystick.told_rejects(v_rejected), '[]')
+    'rejects', coalesce(tallystick.told_rejects(array(select l.labels from unnest(v_limits) as l)), '[]')
   );
 end
 $$;
@@ -222,7 +222,7 @@ $$;
 comment on function public.observe_usage_limits(uuid, jsonb) is
   'Takes in what a provider said of its limits, a JSON list of {source, limit_name, used_percent, window_minutes, '
   'resets_at, observed_at, device}; answers {received, new, duplicate, rejected, rejects}, of which rejects are the '
-  'first 20 {position, reason}. Sending the same again changes nothing.';
+  'first 20 {record_index, event_key, position, reason}, with the name of a limit as event_key. Sending the same again changes nothing.';
 revoke all on function public.observe_usage_limits(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.observe_usage_limits(uuid, jsonb) to authenticated, service_role;
 
