@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+import msgspec
+
 from tallystick.errors import InvalidRequest
 
 _SIGNS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
@@ -59,6 +61,46 @@ def reject_unreadable(events: bytes) -> str:
     position = place[1].decode() if place else "sha256:" + hashlib.sha256(record).hexdigest()
     origin = source[1].decode() if source else "unknown"
     return f'[{{"source":"{origin}","position":"{position}","reject_reason":"unreadable"}}]'
+
+
+def split_snapshots(session_data: str, daily_data: str | None) -> list[tuple[str, str | None]]:
+    """Both halves of session_data, each with the days that the ledger finds for it in the whole.
+
+    Of two lists of one length each session has the day at its place; else one that is empty keeps a half from being as
+    long as the list of days by chance.
+    """
+    sessions, days = _listed(session_data), _listed(daily_data or "null")
+    middle = len(sessions) // 2
+    if len(sessions) < 2:
+        return [(session_data, daily_data)]
+    parts = (sessions[:middle], days[:middle]), (sessions[middle:], days[middle:])
+    if len(sessions) == len(days):
+        return [(_joined(half), _joined(its_days)) for half, its_days in parts]
+    return [(_joined(half), _joined([*days, *[b"{}"] * (len(half) == len(days))])) for half, _ in parts]
+
+
+def reject_unreadable_snapshot(session_data: str) -> str:
+    """The session_data that stands for one record that nobody can read: whose it is, its session, and a reason."""
+    (record,) = _listed(session_data)
+    members = {
+        name: found[1].decode() for name in ("user_id", "source", "session_id") if (found := _label_in(record, name))
+    }
+    members["position"] = "sha256:" + hashlib.sha256(record).hexdigest()
+    return _joined([msgspec.json.encode({**members, "reject_reason": "unreadable"})])
+
+
+def _label_in(record: bytes, name: str) -> re.Match[bytes] | None:
+    return re.search(rb'"%s"\s*:\s*"([!#-\[\]-~]{1,200})"' % name.encode(), record)
+
+
+def _listed(data: str) -> list[bytes]:
+    """The objects of a list, or the one that stands alone."""
+    text = data.encode().strip(_BLANKS)
+    return split_records(text if text[:1] == b"[" else b"[" + text + b"]")
+
+
+def _joined(records: list[bytes]) -> str:
+    return (b"[" + b",".join(records) + b"]").decode()
 
 
 def no_list() -> InvalidRequest:

@@ -197,7 +197,27 @@ class Ledger:
 
         Those that name no user are of this ledger's.
         What they grew by goes to the usage_date that daily_data (JSON) has for them, else to today.
+        One that Postgres cannot even parse is found by halving, and rejected by itself.
         """
+        try:
+            return self._upsert(session_data, daily_data)
+        except UnreadableBatch:
+            self._upsert("[]", daily_data)  # days that cannot be read could be anybody's: that is told, and not halved
+            return self._upsert_in_halves(session_data, daily_data)
+
+    def _upsert_in_halves(self, session_data: str, daily_data: str | None) -> SnapshotReceipt:
+        from tallystick.batches import reject_unreadable_snapshot, split_snapshots  # as below
+
+        try:
+            return self._upsert(session_data, daily_data)
+        except UnreadableBatch:
+            halves = split_snapshots(session_data, daily_data)
+        if len(halves) == 1:
+            return self._upsert(reject_unreadable_snapshot(session_data), daily_data)
+        first, second = (self._upsert_in_halves(*half) for half in halves)
+        return first.plus(second)
+
+    def _upsert(self, session_data: str, daily_data: str | None) -> SnapshotReceipt:
         arguments = {
             "session_data": JsonText(session_data),
             "daily_data": None if daily_data is None else JsonText(daily_data),

@@ -75,6 +75,18 @@ class SnapshotReceipt(NamedTuple):
     unpriced: int
     rejects: list[SnapshotReject]
 
+    def plus(self, other: SnapshotReceipt) -> SnapshotReceipt:
+        """The receipt of both lists together."""
+        return SnapshotReceipt(
+            received=self.received + other.received,
+            new=self.new + other.new,
+            revised=self.revised + other.revised,
+            duplicate=self.duplicate + other.duplicate,
+            rejected=self.rejected + other.rejected,
+            unpriced=self.unpriced + other.unpriced,
+            rejects=[*self.rejects, *other.rejects],
+        )
+
 
 class DoubleSessionRow(NamedTuple):
     """A session that the ledger holds from snapshots and from another source as well: its usage counts twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tallystick.errors import Forbidden, LedgerError
+from tallystick.errors import Forbidden, LedgerError, UnreadableBatch
 from tallystick.ledger import Ledger
-from tallystick.model import Page, Receipt, UsageFilter
+from tallystick.model import Page, Receipt, SnapshotReceipt, SnapshotReject, UsageFilter
 from tests.roads.places import ROADS, SERVICE_ROADS, USER_ROADS, Place
 from tests.surface.records import batch_of, key_of, observation
 
@@ -181,6 +182,36 @@ def test_a_record_that_nobody_can_read_is_rejected_alone(place: Place, user_id: 
         assert again == Receipt(received=1, rejected=1, rejects=(told._replace(record_index=0),))
         (kept,) = ledger.rejects()
         assert (kept.source, kept.reason, kept.record_count) == ("one", "unreadable", 1)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_running_totals_that_nobody_can_read_are_rejected_alone(place: Place, user_id: str, road: str) -> None:
+    totals = [{"session_id": f"s{number}", "model_used": "m", "input_tokens": 10 + number} for number in range(9)]
+    totals[5]["model_used"] = "a \x00 b"
+    days = [{"usage_date": f"2026-03-{1 + number:02}"} for number in range(9)]
+    unreadable = SnapshotReject(user_id, "s5", "unreadable")
+    for daily_data, kept_days in (
+        (days, {1, 2, 3, 4, 5, 7, 8, 9}),
+        (days[:4], {4}),
+        (days[2], {3}),
+    ):
+        for fresh in totals:
+            fresh["session_id"] = f"{fresh['session_id']}'"
+        with place.open(road, user_id) as ledger:
+            receipt = ledger.upsert_token_usage(json.dumps(totals), json.dumps(daily_data))
+            sessions = [str(fresh["session_id"]) for fresh in totals]
+            assert receipt == SnapshotReceipt(9, 8, 0, 0, 1, 8, [unreadable._replace(session_id=sessions[5])])
+            booked = ledger.usage_daily(UsageFilter(sessions=sessions))
+            assert {row.period_start.day for row in booked if row.period_start} == kept_days
+            assert sum(row.input_tokens for row in booked) == sum(range(10, 19)) - 15
+            (kept,) = ledger.rejects()
+            assert (kept.source, kept.reason) == ("snapshot", "unreadable")
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_days_that_nobody_can_read_refuse_the_running_totals(place: Place, user_id: str, road: str) -> None:
+    with place.open(road, user_id) as ledger, pytest.raises(UnreadableBatch):
+        ledger.upsert_token_usage('[{"session_id":"s1"},{"session_id":"s2"}]', '{"usage_date":"\\u0000"}')
 
 
 @pytest.mark.parametrize("road", ROADS)

@@ -1777,7 +1777,8 @@ end
 $$;
 comment on function public.ingest_token_usage(uuid, json) is
   'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}, and where '
-  'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. Sending the same again changes nothing.';
+  'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. '
+  'Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
 -- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
@@ -1880,7 +1881,8 @@ declare
 begin
   v_totals := tallystick.read_observation(case
     when jsonb_typeof(p_record) = 'object' then json_build_object(
-      'source', v_source, 'position', v_source || ':' || v_session_id, 'event_key', v_session_id,
+      'source', v_source, 'position', coalesce(v_source || ':' || v_session_id, p_record ->> 'position'),
+      'event_key', v_session_id, 'reject_reason', p_record -> 'reject_reason',
       'project', p_record -> 'project', 'device', p_record -> 'device', 'agent_version', p_record -> 'agent_version',
       'session_id', v_session_id, 'model', p_record ->> 'model_used', 'grain', 'session_delta', 'is_final', true,
       'occurred_at', coalesce(v_started_at, '2026-01-01T00:00:00Z'),
@@ -4298,7 +4300,8 @@ $$;
 comment on function public.observe_usage_limits(uuid, jsonb) is
   'Takes in what a provider said of its limits, a JSON list of {source, limit_name, used_percent, window_minutes, '
   'resets_at, observed_at, device}; answers {received, new, duplicate, rejected, rejects}, of which rejects are the '
-  'first 20 {record_index, event_key, position, reason}, with the name of a limit as event_key. Sending the same again changes nothing.';
+  'first 20 {record_index, event_key, position, reason}, with the name of a limit as event_key. '
+  'Sending the same again changes nothing.';
 revoke all on function public.observe_usage_limits(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.observe_usage_limits(uuid, jsonb) to authenticated, service_role;
 

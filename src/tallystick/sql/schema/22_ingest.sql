@@ -495,6 +495,7 @@ end
 $$;
 comment on function public.ingest_token_usage(uuid, json) is
   'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}, and where '
-  'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. Sending the same again changes nothing.';
+  'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. '
+  'Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;

@@ -98,7 +98,8 @@ declare
 begin
   v_totals := tallystick.read_observation(case
     when jsonb_typeof(p_record) = 'object' then json_build_object(
-      'source', v_source, 'position', v_source || ':' || v_session_id, 'event_key', v_session_id,
+      'source', v_source, 'position', coalesce(v_source || ':' || v_session_id, p_record ->> 'position'),
+      'event_key', v_session_id, 'reject_reason', p_record -> 'reject_reason',
       'project', p_record -> 'project', 'device', p_record -> 'device', 'agent_version', p_record -> 'agent_version',
       'session_id', v_session_id, 'model', p_record ->> 'model_used', 'grain', 'session_delta', 'is_final', true,
       'occurred_at', coalesce(v_started_at, '2026-01-01T00:00:00Z'),

@@ -222,7 +222,8 @@ $$;
 comment on function public.observe_usage_limits(uuid, jsonb) is
   'Takes in what a provider said of its limits, a JSON list of {source, limit_name, used_percent, window_minutes, '
   'resets_at, observed_at, device}; answers {received, new, duplicate, rejected, rejects}, of which rejects are the '
-  'first 20 {record_index, event_key, position, reason}, with the name of a limit as event_key. Sending the same again changes nothing.';
+  'first 20 {record_index, event_key, position, reason}, with the name of a limit as event_key. '
+  'Sending the same again changes nothing.';
 revoke all on function public.observe_usage_limits(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.observe_usage_limits(uuid, jsonb) to authenticated, service_role;
 
