@@ -216,6 +216,20 @@ def test_a_snapshot_of_nobody_is_told_and_the_others_count(keeper: Keeper) -> No
     assert keeper.rows("rejects") == []
 
 
+def test_totals_without_a_time_are_of_now_and_never_of_a_time_to_come(keeper: Keeper) -> None:
+    for now, counted_at in {
+        "2026-03-12T07:00:00Z": "2026-03-12T07:00:00Z",
+        "2026-03-12T10:59:00Z": "2026-03-12T10:59:00Z",
+        "2026-03-12T20:00:00Z": "2026-03-12T11:00:00Z",  # noon in Berlin
+    }.items():
+        with keeper.undone():
+            keeper.set_now(now)
+            timeless = {**snapshot(), "user_id": keeper.user_id, "session_started_at": None}
+            assert send_as_is(keeper, timeless)["new"] == 1
+            (event,) = keeper.rows("events")
+            assert (event["occurred_at"], event["usage_date"]) == (utc(counted_at), TWELFTH)
+
+
 def test_the_example_of_the_docs_runs(keeper: Keeper) -> None:
     text = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)

@@ -20,7 +20,7 @@
 --   session does not depend on the order in which snapshots arrive, but how it lies on the days does. A delta with more
 --   thinking than output is rejected as thinking_over_output, and is in the next totals.
 -- * Time: on the first day of a session its start, moved to the nearest time of that day; else its last activity, else
---   noon, or just after what the day has of the session already.
+--   noon, before noon of today now, or just after what the day has of the session already.
 -- * Cost: ours where the model has a price, else what estimated_cost_usd says beyond the other deltas of the session.
 --   An estimate is no count: one that fell takes back what the delta itself has, and no more; left out, it is unknown.
 --   Where no count grew, a higher estimate raises a delta of that day and model, and makes none.
@@ -254,9 +254,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now timestamptz := tallystick.current_time();
   v_noon timestamptz := (p_usage_date + time '12:00') at time zone p_time_zone;
   v_time timestamptz;
 begin
+  if v_noon > v_now and (v_now at time zone p_time_zone)::date = p_usage_date then
+    v_noon := v_now;
+  end if;
   if p_started_at is null or exists (select from unnest(p_deltas) as d where d.usage_date <= p_usage_date) then
     select greatest(
       case
