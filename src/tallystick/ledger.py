@@ -441,7 +441,8 @@ class Ledger:
 
 
 def _receipt_of(answer: dict[str, Any]) -> Receipt:
-    return Receipt(**{**answer, "rejects": _rejects_of(answer)})
+    unknown = tuple(answer.get("unknown_members", ()))
+    return Receipt(**{**answer, "rejects": _rejects_of(answer), "unknown_members": unknown})
 
 
 def _rejects_of(answer: dict[str, Any]) -> tuple[RejectedRecord, ...]:

@@ -32,7 +32,8 @@ class RejectedRecord(NamedTuple):
 class Receipt(NamedTuple):
     """What ingesting a batch did: received = new + revised + duplicate + rejected; unpriced counts among the new.
 
-    `rejects` are the first 20 that were rejected; the ledger keeps all of them.
+    `rejects` are the first 20 that were rejected; the ledger keeps all of them. `unknown_members` are names that no
+    event has, which were passed over, as far as anybody looked for them.
     """
 
     received: int = 0
@@ -42,6 +43,7 @@ class Receipt(NamedTuple):
     rejected: int = 0
     unpriced: int = 0
     rejects: tuple[RejectedRecord, ...] = ()
+    unknown_members: tuple[str, ...] = ()
 
     def plus(self, other: Receipt) -> Receipt:
         """The receipt of both batches together."""
@@ -53,6 +55,7 @@ class Receipt(NamedTuple):
             rejected=self.rejected + other.rejected,
             unpriced=self.unpriced + other.unpriced,
             rejects=(*self.rejects, *(told.behind(self.received) for told in other.rejects))[:MAX_TOLD_REJECTS],
+            unknown_members=tuple(sorted({*self.unknown_members, *other.unknown_members})),
         )
 
 

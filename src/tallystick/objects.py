@@ -52,6 +52,8 @@ def _in_json(kind: Any) -> Any:
         return _list_of(object_of(SnapshotReject, "SnapshotReject"))
     if kind == tuple[RejectedRecord, ...]:
         return _list_of(object_of(RejectedRecord, "RejectedRecord"))
+    if kind == tuple[str, ...]:
+        return list[str]
     if isinstance(kind, UnionType):
         return Exact | None if Decimal in get_args(kind) else kind
     return Exact if kind is Decimal else kind

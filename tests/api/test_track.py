@@ -32,6 +32,7 @@ def receipt(received: int, **counts: Any) -> dict[str, Any]:
         "rejected": 0,
         "unpriced": 0,
         "rejects": [],
+        "unknown_members": [],
     } | counts
 
 
@@ -62,6 +63,14 @@ def test_a_rejected_event_is_told_with_its_reason(api: Api, key: str) -> None:
     }
     assert told == receipt(1, rejected=1, rejects=[of_it])
     assert api.get("/rejects", key)["rejects"][0]["reason"] == "time_without_offset"
+
+
+def test_a_name_that_no_event_has_is_told_and_harms_nothing(api: Api, key: str) -> None:
+    wrong = [event(number, sesion_id="s", **{"of a newer collector": 1}) for number in range(300, 400)]
+    told = api.post("/track", key, wrong)
+    assert (told["new"], told["unknown_members"]) == (100, ["of a newer collector", "sesion_id"])
+    assert api.post("/track", key, [event(400), event(401, sesion_id="s")])["unknown_members"] == ["sesion_id"]
+    assert api.post("/track", key, event(402))["unknown_members"] == []
 
 
 def test_bad_records_among_good_ones_fail_alone(api: Api, key: str) -> None:

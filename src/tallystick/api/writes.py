@@ -27,6 +27,7 @@ from tallystick.api.schemas import (
 from tallystick.batches import split_records
 from tallystick.errors import InvalidRequest, TooMuch, UnreadableBatch
 from tallystick.model import LimitReceipt, Receipt, SnapshotReceipt
+from tallystick.observation import Observation
 
 Members = TypeVar("Members", bound=msgspec.Struct)
 
@@ -98,9 +99,9 @@ def body_of(description: str, *, example: Any, members: dict[str, Any], required
 )
 def track(caller: Asking, whose: Whose, body: Body) -> Response:
     """Take events in, each exactly once however often it is sent; answers a receipt."""
-    events = _as_list(body)
+    events, first = _as_list(body)
     with caller.ledger("ingest", user_id=whose.user) as ledger:
-        receipt = ledger.ingest_token_usage(events)
+        receipt = ledger.ingest_token_usage(events).plus(Receipt(unknown_members=_unknown_members(first)))
     caller.service.metrics.count_receipt(receipt)
     return _receipt_answer(receipt)
 
@@ -109,10 +110,20 @@ def _receipt_answer(receipt: Receipt | SnapshotReceipt | LimitReceipt) -> Respon
     return json_answer({**receipt._asdict(), "rejects": [reject._asdict() for reject in receipt.rejects]})
 
 
-def _as_list(body: bytes) -> bytes:
+def _unknown_members(first: bytes) -> tuple[str, ...]:
+    """The names in the first event that no event has: a program that writes one wrongly does so in each."""
+    try:
+        names = msgspec.json.decode(first, type=dict[str, msgspec.Raw]).keys()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()  # the ledger has said so
+    return tuple(sorted(name[:100] for name in names - Observation.__struct_fields__))
+
+
+def _as_list(body: bytes) -> tuple[bytes, bytes]:
+    """A body as a list, and the first event in it; b"" where none can be told from the others."""
     text = body.strip(b" \t\r\n")
     if text[:1] == b"{":
-        return b"[" + text + b"]"
+        return b"[" + text + b"]", text
     if text[:1] != b"[":
         raise InvalidRequest(
             "the body is neither a JSON object nor a list of them",
@@ -120,14 +131,15 @@ def _as_list(body: bytes) -> bytes:
             constraint="events_are_a_list",
         )
     try:
-        count = len(msgspec.json.decode(text, type=list[msgspec.Raw]))
+        records = msgspec.json.decode(text, type=list[msgspec.Raw])
+        count, first = len(records), bytes(records[0]) if records else b""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        count = _count_unreadable(text)  # the ledger finds the record at fault and rejects that one
+        count, first = _count_unreadable(text), b""  # the ledger finds the record at fault and rejects that one
     if count > MAX_EVENTS:
         raise TooMuch(
             f"{count:,} events in one request", hint="Send at most 10,000.", constraint="batch_is_at_most_10000"
         )
-    return text
+    return text, first
 
 
 def _count_unreadable(text: bytes) -> int:
