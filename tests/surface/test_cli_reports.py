@@ -275,6 +275,11 @@ def test_a_range_without_usage_says_so(books: Tally) -> None:
     ]
 
 
+def test_a_source_that_nobody_has_used_is_told_with_those_that_somebody_has(own: Tally) -> None:
+    (line,) = own.lines("daily", "--source", "nope", "--no-import")
+    assert line == "No usage is recorded from nope. There is some from: claude-code."
+
+
 def on_a_terminal(tally: Tally, *arguments: str, environ: dict[str, str]) -> str:
     """What `tally` writes to a terminal of 100 columns."""
     leader, follower = pty.openpty()

@@ -60,9 +60,13 @@ def _unpriced_words(unpriced: Sequence[Unpriced], is_partly_unpriced: bool) -> s
     return f"{mark}Unpriced, its tokens counted but not its cost: {', '.join(named)}."
 
 
-def empty_lines(usage: UsageFilter, options: ReportOptions, *, has_any_usage: bool) -> list[str]:
-    """What a report without a line says instead."""
-    if has_any_usage:
+def empty_lines(usage: UsageFilter, options: ReportOptions, *, known_sources: Sequence[str]) -> list[str]:
+    """What a report without a line says instead; no known source is a ledger without usage."""
+    unknown_sources = [source for source in usage.sources or () if source not in known_sources]
+    if known_sources and unknown_sources:
+        named, known = (", ".join(label(name or None) for name in names) for names in (unknown_sources, known_sources))
+        return [f"No usage is recorded from {named}. There is some from: {known}."]
+    if known_sources:
         return [f"No usage{_range_words(usage)} that fits these options."]
     if options.no_import:
         return ["No usage recorded yet. Leave out --no-import, or run `tally import`."]

@@ -58,7 +58,7 @@ class Answer(NamedTuple):
     totals: Totals
     unpriced: list[Unpriced]
     usage: UsageFilter
-    is_ledger_empty: bool
+    known_sources: list[str]
     limits: list[UsageLimitRow]
 
 
@@ -79,7 +79,7 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
         totals=totals,
         unpriced=unpriced_models(books.ledger, usage, rows) if totals.unpriced_message_count else [],
         usage=usage,
-        is_ledger_empty=not rows and not books.ledger.usage_models(UsageFilter()),
+        known_sources=[] if rows else _known_sources(books.ledger),
         limits=_limits(books.ledger, usage) if report.has_limits else [],
     )
     terminal = look_at_output()
@@ -92,6 +92,11 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
         write_lines([csv_text(report.columns, rows)], terminal=terminal)
     else:
         write_lines(_table_lines(report, rows, answer, options, terminal), terminal=terminal)
+
+
+def _known_sources(ledger: Ledger) -> list[str]:
+    """Every source with usage in the ledger."""
+    return sorted({row.source or "" for row in ledger.usage_models(UsageFilter(), by="source")})
 
 
 def _limits(ledger: Ledger, usage: UsageFilter) -> list[UsageLimitRow]:
@@ -128,7 +133,7 @@ def _table_lines(
     report: Report[Row], rows: Sequence[Row], answer: Answer, options: ReportOptions, terminal: Terminal
 ) -> list[str]:
     if not rows:
-        return empty_lines(answer.usage, options, has_any_usage=not answer.is_ledger_empty)
+        return empty_lines(answer.usage, options, known_sources=answer.known_sources)
     sheet = report.sheet(rows, Shape(options.by, zone_of(answer.usage)))
     table = render_table(sheet.columns, sheet.lines, width=terminal.width, palette=terminal.palette)
     return [
