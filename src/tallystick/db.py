@@ -17,7 +17,7 @@ from psycopg.types.string import TextLoader
 from tallystick.errors import ConfigError, LedgerError, LedgerNotInstalled, LedgerUnavailable, UnreadableBatch
 from tallystick.redaction import redacted_url, without_passwords
 from tallystick.road import SERVICE, Arguments, Caller
-from tallystick.sqlstates import NOT_INSTALLED_HINT, error_of
+from tallystick.sqlstates import HINT_BY_ERROR, NOT_INSTALLED_HINT, error_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -301,7 +301,7 @@ def _translated(error: psycopg.Error) -> LedgerError:
     diagnostic = error.diag
     message = diagnostic.message_primary or _first_line(error)
     if state is None and isinstance(error, psycopg.DataError):
-        return UnreadableBatch(message)
+        return UnreadableBatch(message, hint=HINT_BY_ERROR[UnreadableBatch])
     if state is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return LedgerError(message)
     if state is None:

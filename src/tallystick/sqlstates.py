@@ -50,10 +50,13 @@ PASSING_CLASSES = ("08", "53", "57P")
 HINT_BY_ERROR: dict[type[LedgerError], str] = {
     Busy: "Try again in a moment.",
     TooMuch: "Ask for less at a time.",
+    UnreadableBatch: "Leave out NUL, half surrogate pairs, numbers beyond numeric and endless nesting.",
     Forbidden: "Connect as the owner of the ledger, or as a login that is a member of service_role.",
 }
 # how a function of ours names its parameters: in a hint anywhere, in a message at the beginning, where no label stands
 _PARAMETER = re.compile(r"\bp_(since|until|after|limit|user_id|session_id|event_keys)\b")
+# what Postgres says of a text that is no JSON, for those who find that out before it can
+NO_JSON = "invalid input syntax for type json"
 NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
 
 

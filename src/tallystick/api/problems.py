@@ -26,7 +26,6 @@ from tallystick.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-UNREADABLE_HINT = "Leave out NUL, half surrogate pairs, numbers beyond numeric and endless nesting."
 
 STATUS_BY_ERROR: dict[type[TallystickError], int] = {
     InvalidRequest: 400,
@@ -58,7 +57,7 @@ def problem_of(error: TallystickError, *, request_id: str) -> Response:
     return problem(
         status,
         error.message,
-        hint=error.hint or (UNREADABLE_HINT if unreadable else ""),
+        hint=error.hint,
         constraint=getattr(error, "constraint", "") or ("batch_is_readable" if unreadable else ""),
         request_id=request_id,
         headers=headers,

@@ -20,7 +20,6 @@ from tallystick.errors import (
     LedgerNotInstalled,
     LedgerUnavailable,
     Unauthorized,
-    UnreadableBatch,
 )
 from tallystick.road import Arguments
 from tallystick.roads.http import (
@@ -34,7 +33,7 @@ from tallystick.roads.http import (
     reason_of,
     rows_of,
 )
-from tallystick.sqlstates import error_of
+from tallystick.sqlstates import NO_JSON, error_of
 
 Row = TypeVar("Row")
 
@@ -44,7 +43,6 @@ ERROR_BY_CODE: dict[str, type[LedgerError]] = {
     "PGRST001": LedgerUnavailable,
     "PGRST002": LedgerUnavailable,  # still reading the schema
     "PGRST003": LedgerUnavailable,  # no connection became free in time
-    "PGRST102": UnreadableBatch,  # the body is no JSON
     "PGRST106": LedgerNotInstalled,  # the schema is not exposed
     "PGRST202": LedgerNotInstalled,  # no such function
     "PGRST301": Unauthorized,
@@ -123,6 +121,8 @@ def _refusal(answer: httpx.Response) -> LedgerError:
         hint = KEY_HINT if answer.status_code in (401, 403) else "Check the URL of the project."
         hint = LATER_HINT if answer.is_server_error else hint
         return error_of_status(answer, reason_of(answer), hint=hint)
+    if code == "PGRST102":  # the body is no JSON
+        return error_of("22P02", NO_JSON)
     if code in ERROR_BY_CODE:
         return ERROR_BY_CODE[code](message, hint=HINT_BY_CODE.get(code, LATER_HINT))
     if code == "42501":
