@@ -126,7 +126,7 @@ INPUTS = [
     post("NUL in a key", "/events", b'{"event_keys":["\\u0000"]}', 400, ""),
     post("too many keys", "/events", json.dumps({"event_keys": ["k"] * 10_001}).encode(), 400, "10000"),
     post("totals of nobody", "/upsert", b'{"session_data":5}', 400, "session_data"),
-    post("totals with NUL", "/upsert", b'{"session_data":{"session_id":"\\u0000"}}', 400, ""),
+    post("days with NUL", "/upsert", b'{"session_data":[],"daily_data":{"usage_date":"\\u0000"}}', 400, ""),
     post("totals that are deep", "/upsert", b'{"session_data":' + DEEP + b"}", 400, ""),
     post("prices that are none", "/prices", b'[{"provider":5}]', 400, ""),
     post("prices of NaN", "/prices", b'[{"provider":"a","model":"b","input_usd_per_mtok":"NaN"}]', 400, ""),
