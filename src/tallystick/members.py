@@ -74,9 +74,7 @@ MEMBERS: dict[str, Member] = {
     "rejected": Member("How many could not be counted.", 0),
     "unpriced": Member("How many of the new ones have no price.", 0),
     "Receipt.rejects": Member("What could not be counted, and why; 20 at most.", []),
-    "Receipt.unknown_members": Member(
-        "Names that no event has, and that were passed over; of a long list the first event is looked at.", []
-    ),
+    "Receipt.unknown_members": Member("Names in the first event that no event has, and that were passed over.", []),
     "SnapshotReceipt.rejects": Member("Which sessions could not be counted, and why.", []),
     "LimitReceipt.rejects": Member("What could not be counted, and why; 20 at most.", []),
     "record_index": Member("Which of the records sent it was, from 0; null where an older ledger does not say.", 0),

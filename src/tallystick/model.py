@@ -33,7 +33,7 @@ class Receipt(NamedTuple):
     """What ingesting a batch did: received = new + revised + duplicate + rejected; unpriced counts among the new.
 
     `rejects` are the first 20 that were rejected; the ledger keeps all of them. `unknown_members` are names that no
-    event has, which were passed over, as far as anybody looked for them.
+    event has, which were passed over; a server looks for them in the first event of a request.
     """
 
     received: int = 0

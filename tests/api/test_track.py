@@ -69,7 +69,7 @@ def test_a_name_that_no_event_has_is_told_and_harms_nothing(api: Api, key: str) 
     wrong = [event(number, sesion_id="s", **{"of a newer collector": 1}) for number in range(300, 400)]
     told = api.post("/track", key, wrong)
     assert (told["new"], told["unknown_members"]) == (100, ["of a newer collector", "sesion_id"])
-    assert api.post("/track", key, [event(400), event(401, sesion_id="s")])["unknown_members"] == ["sesion_id"]
+    assert api.post("/track", key, event(401, sesion_id="s"))["unknown_members"] == ["sesion_id"]
     assert api.post("/track", key, event(402))["unknown_members"] == []
 
 

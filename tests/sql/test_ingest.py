@@ -51,13 +51,6 @@ def test_a_receipt_tells_of_the_first_20_that_were_rejected_in_their_order(keepe
     assert "rejects" not in keeper.ingest(observation(98))
 
 
-def test_a_receipt_tells_of_names_that_no_event_has(keeper: Keeper) -> None:
-    wrong = {**observation(1), "sesion_id": "s", "input_token": None}
-    assert keeper.ingest(wrong, observation(2))["unknown_members"] == ["input_token", "sesion_id"]
-    assert keeper.ingest(wrong)["unknown_members"] == ["input_token", "sesion_id"]
-    assert "unknown_members" not in keeper.ingest(observation(3))
-
-
 @pytest.mark.parametrize("beside", [[], ["5"]])
 def test_a_thousand_copies_are_one_event_and_the_rest_are_duplicates(keeper: Keeper, beside: list[str]) -> None:
     copies = [json.dumps(observation())] * 1000

@@ -459,27 +459,6 @@ $$;
 comment on function tallystick.take_events(uuid, text, json) is
   'Takes observations of a user whose account is locked; answers the receipt.';
 
--- A name that is written wrongly is no member of an observation, and is passed over: a newer collector may know more
--- than this schema. Whoever writes one by hand is told; a batch that a program sends is too long to be looked through.
-create function tallystick.unknown_members(p_events json)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_names jsonb;
-begin
-  select jsonb_agg(distinct left(m.name, 100)) into v_names
-  from json_array_elements(p_events) as r (record)
-  cross join lateral json_object_keys(r.record) as m (name)
-  where not to_jsonb(tallystick.blank_observation()) ? m.name;
-  return case when v_names is null then '{}' else jsonb_build_object('unknown_members', v_names) end;
-end
-$$;
-comment on function tallystick.unknown_members(json) is
-  'What the objects of a list have that no observation has, as a member of a receipt.';
-
 create function tallystick.ingest_token_usage(p_user_id uuid, p_events json)
 returns jsonb
 language plpgsql
@@ -490,7 +469,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_time_zone text;
-  v_receipt jsonb;
 begin
   perform tallystick.check_caller(p_user_id);
   if p_events is null or json_typeof(p_events) <> 'array' then
@@ -498,12 +476,7 @@ begin
       message = 'events must be a JSON list', hint = 'Pass a list of observations, an empty one if there are none.';
   end if;
   v_time_zone := tallystick.lock_account(p_user_id);
-  v_receipt := tallystick.take_events(p_user_id, v_time_zone, p_events);
-  -- nothing was rejected, so that all of them are objects
-  if v_receipt -> 'rejected' = '0' and length(p_events::text) <= 2000 then
-    return v_receipt || tallystick.unknown_members(p_events);
-  end if;
-  return v_receipt;
+  return tallystick.take_events(p_user_id, v_time_zone, p_events);
 end
 $$;
 comment on function tallystick.ingest_token_usage(uuid, json) is 'Body of public.ingest_token_usage.';
@@ -523,7 +496,6 @@ $$;
 comment on function public.ingest_token_usage(uuid, json) is
   'Takes a JSON list of observations in; answers {received, new, revised, duplicate, rejected, unpriced}, and where '
   'some were rejected the first 20 {record_index, event_key, position, reason} as rejects. '
-  'Where there are few of them, the names that no event has are told as unknown_members. '
   'Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
