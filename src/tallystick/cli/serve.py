@@ -103,8 +103,9 @@ def _watch_statements(url: str) -> None:
 
 
 def _run_server(url: str, settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
-    # uvicorn and FastAPI take 0.5 s to import, and no other command needs them
-    from tallystick.api.processes import run_server
+    with _signals_held():
+        # uvicorn and FastAPI take 0.5 s to import, and no other command needs them
+        from tallystick.api.processes import run_server
 
     server_settings = load_server_settings(settings=settings, database_url=url)
     listeners = _listen(host, port, count=workers)
@@ -128,6 +129,16 @@ def _ended_by_signals() -> Iterator[None]:
         yield
     except SystemExit:
         return
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep the signals until this is done: what is imported takes an exception out of nowhere for a fault of its own."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _leave(_: int, __: object) -> None:
