@@ -133,7 +133,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Keep the signals until this is done: what is imported takes an exception out of nowhere for a fault of its own."""
+    """Keep the signals until this is done: what is imported takes an exception from outside for a fault of its own."""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
     try:
         yield
