@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tallystick.addresses import is_http
 from tallystick.catalog import CATALOG, Root, claude_code_roots, expand
 from tallystick.errors import ConfigError
 from tallystick.private_files import locked, make_folder, write_private
@@ -144,13 +145,13 @@ def load_server_settings(
     env = {name: value.strip() for name, value in given.items() if value.strip()}
     settings = settings or load_settings(environ)
     url = database_url or settings.database_url
-    if url is None or url.startswith(("http://", "https://")):
+    if url is None or is_http(url):
         raise ConfigError(
             "the HTTP API needs a Postgres to serve",
             hint="Set TALLYSTICK_DATABASE_URL=postgresql://..., or run `tally up` for the embedded ledger.",
         )
     supabase_url = env.get("SUPABASE_URL", "")
-    if supabase_url and not supabase_url.startswith(("http://", "https://")):
+    if supabase_url and not is_http(supabase_url):
         raise ConfigError("SUPABASE_URL is no address", hint="Write https://PROJECT.supabase.co, or unset it.")
     return ServerSettings(
         database_url=url,
@@ -260,7 +261,7 @@ def _ledger_place(env: Mapping[str, str], written: _Written, *, option: str | No
     url = option or env.get("TALLYSTICK_DATABASE_URL", "").strip() or written.database_url
     if not url and project and project_key:
         return project, project_key
-    if not url.startswith(("http://", "https://")):
+    if not is_http(url):
         return url or None, ""
     key = env.get("TALLYSTICK_API_KEY", "").strip() or written.api_key
     return url, project_key if url.rstrip("/") == project.rstrip("/") and project_key else key

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.types.string import TextLoader
 
+from tallystick.addresses import is_http
 from tallystick.errors import ConfigError, LedgerError, LedgerNotInstalled, LedgerUnavailable, UnreadableBatch
 from tallystick.redaction import redacted_url, without_passwords
 from tallystick.road import SERVICE, Arguments, Caller
@@ -251,7 +252,7 @@ def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connec
 
     Without a limit of the caller's it takes as long as the URL's connect_timeout says, or CONNECT_TIMEOUT_S.
     """
-    if url.startswith(("http://", "https://")):
+    if is_http(url):
         raise ConfigError(
             "this needs the database itself, and the settings name an http address",
             hint="Name the database with --database postgresql://user@host:5432/database.",

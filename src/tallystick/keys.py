@@ -12,10 +12,12 @@ import re
 import secrets
 from typing import NamedTuple
 
+from tallystick.addresses import SERVER_KEY_PREFIX
+
 KEY_BYTES = 32
-PREFIX_LENGTH = len("tly_") + 8
+PREFIX_LENGTH = len(SERVER_KEY_PREFIX) + 8
 SCOPES = ("ingest", "read", "admin")
-_KEY = re.compile(r"tly_[0-9a-z]{8}_[A-Za-z0-9_-]{43}")
+_KEY = re.compile(SERVER_KEY_PREFIX + r"[0-9a-z]{8}_[A-Za-z0-9_-]{43}")
 _PREFIX_SIGNS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -28,7 +30,7 @@ class NewKey(NamedTuple):
 
 def make_key() -> NewKey:
     """A new random key."""
-    prefix = "tly_" + "".join(secrets.choice(_PREFIX_SIGNS) for _ in range(8))
+    prefix = SERVER_KEY_PREFIX + "".join(secrets.choice(_PREFIX_SIGNS) for _ in range(8))
     return NewKey(f"{prefix}_{secrets.token_urlsafe(KEY_BYTES)}", prefix)
 
 

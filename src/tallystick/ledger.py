@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tallystick.addresses import is_http, is_server_key
 from tallystick.errors import (
     Busy,
     ConfigError,
@@ -92,7 +93,7 @@ class Ledger:
         or sb_publishable_... and the `token` of a signed-in user) is its REST; any other http(s) URL with a `key`
         tly_... is a Tallystick server. What passes (no connection, a lock) is tried `attempts` times, 30 s at most.
         """
-        if not url.startswith(("http://", "https://")):
+        if not is_http(url):
             from tallystick.db import Database  # psycopg takes 100 ms to import, and the other roads do without
 
             return cls(Database.connect(url, as_service_role=as_service_role), user_id=user_id, attempts=attempts)
@@ -101,12 +102,12 @@ class Ledger:
                 "there is no key for the ledger at an http address",
                 hint="Set SUPABASE_SERVICE_KEY for a Supabase project, or TALLYSTICK_API_KEY for a Tallystick server.",
             )
-        if not key.startswith(("tly_", "sb_", "eyJ")):
+        if not is_server_key(key) and not key.startswith(("sb_", "eyJ")):
             raise ConfigError(
                 "the key of the ledger is none that a Tallystick server or a Supabase project gives out",
                 hint="A server's begins with tly_, a project's with sb_secret_ or sb_publishable_: copy it once more.",
             )
-        if key.startswith("tly_"):
+        if is_server_key(key):
             from tallystick.roads.server import ServerRoad
 
             return cls(ServerRoad(url, key=key), user_id=user_id, attempts=attempts)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from tallystick.addresses import is_server_key
 from tallystick.config import load_settings, named_user
 from tallystick.delivery import EXIT_TIMEOUT_S, Delivery, DeliveryCounts, LedgerLike
 from tallystick.errors import ConfigError
@@ -223,7 +224,7 @@ def ledger_for(user_id: str) -> LedgerLike:
             "no ledger is set up for tracking",
             hint="Set TALLYSTICK_DATABASE_URL, or SUPABASE_URL and SUPABASE_SERVICE_KEY.",
         )
-    if not user_id and not settings.ledger_key.startswith("tly_"):
+    if not user_id and not is_server_key(settings.ledger_key):
         raise ConfigError("nobody is named whose call it is", hint="Pass user_id, or set USER_ID.")
     # what fails is tried again by the delivery, which can be stopped at exit
     return Ledger.connect(settings.database_url, user_id=user_id or None, key=settings.ledger_key, attempts=1)
@@ -235,7 +236,7 @@ def _make_default() -> Tracker:
     except Exception as error:
         return Tracker(partial(_refuse, error))
     # a key of a server knows whose it is, and a user id that some command once made up here is nobody's there
-    user_id = named_user() if settings.ledger_key.startswith("tly_") else settings.user_id
+    user_id = named_user() if is_server_key(settings.ledger_key) else settings.user_id
     return Tracker(ledger_for, user_id=user_id, is_enabled=settings.token_tracking_enabled)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from tallystick.addresses import is_server_key
 from tallystick.api.admission import Admission, Admissions, Counted, Identity
 from tallystick.api.metrics import Metrics
 from tallystick.api.tokens import Tokens
@@ -101,7 +102,7 @@ class Service:
         if is_key(token):
             with self.pool.database(SERVICE) as database:
                 return self._admit_key(database, token, requests)
-        if not token or token.startswith("tly_") or self._tokens is None:
+        if not token or is_server_key(token) or self._tokens is None:
             raise _no_key()
         user_id = self._tokens.user_of(token)
         with self.pool.database(SERVICE) as database:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 from uuid import uuid4
 
+from tallystick.addresses import is_http, is_server_key
 from tallystick.cli.options import CommonOptions
 from tallystick.cli.terminal import say
 from tallystick.config import Settings, load_settings, named_user, save_user_id
@@ -27,12 +28,6 @@ from tallystick.schema import (
 # before anybody has answered the address may be a wrong one, and nobody shall wait ten seconds to be told
 FIRST_ATTEMPTS = 2
 NOBODY = "00000000-0000-0000-0000-000000000000"
-SERVER_KEY_PREFIX = "tly_"
-
-
-def is_http(url: str) -> bool:
-    """Whether the ledger is behind an http(s) address, so that its tables cannot be got at."""
-    return url.startswith(("http://", "https://"))
 
 
 class Books(NamedTuple):
@@ -73,7 +68,7 @@ def open_books_of(settings: Settings) -> Iterator[Books]:
 def _open_at(url: str, settings: Settings, *, is_own: bool) -> Iterator[Books]:
     user_id = settings.user_id or NOBODY
     with Ledger.connect(url, user_id=user_id, key=settings.ledger_key, attempts=FIRST_ATTEMPTS) as ledger:
-        if settings.ledger_key.startswith(SERVER_KEY_PREFIX):
+        if is_server_key(settings.ledger_key):
             state = _state_at_server(ledger, settings)
             ledger.attempts = ATTEMPTS
             yield Books(ledger, settings, state)
