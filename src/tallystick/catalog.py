@@ -96,6 +96,12 @@ _CLINE_TASKS = (*_tasks_of("saoudrizwan.claude-dev"), f"{_CLINE_DATA}/tasks")
 _CLINE_SESSIONS = f"${{CLINE_SESSION_DATA_DIR:-{_CLINE_DATA}/sessions}}"
 _MANICODE = tuple(f"{_CONFIG_HOME}/{name}/projects" for name in ("manicode", "manicode-dev", "manicode-staging"))
 _HERMES = "${HERMES_HOME:-~/.hermes}"
+# the last one is Flatpak's
+_ZED_THREADS = (
+    f"{_DATA_HOME}/zed/threads",
+    "~/Library/Application Support/Zed/threads",
+    "~/.var/app/dev.zed.Zed/data/zed/threads",
+)
 
 # Where two have the same names, the one that is told by its folder stands first.
 CATALOG: tuple[Layout, ...] = (
@@ -216,6 +222,9 @@ CATALOG: tuple[Layout, ...] = (
         r"(?:[^/]+/meta|session_[^/]+)\.json",
     ),
     Layout("codebuff", "Codebuff", "codebuff", "document", _MANICODE, r"chats/[^/]+/chat-messages\.json"),
+    # the second is where it lay before, and still lies where that folder is
+    Layout("forge", "Forge", "forge", "database", ("${FORGE_CONFIG:-~/.forge}", "~/forge"), r"\.forge\.db", levels=0),
+    Layout("zed", "Zed", "zed", "database", _ZED_THREADS, r"threads/threads\.db", levels=0),
 )
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tallystick.model import Receipt, UsageFilter
 from tests.acceptance.machines import LONG_AGO_S, Machine, machine
-from tests.corpus import amp, cline, codebuff, cursor, droid, grok_build, hermes, mistral_vibe, mux
+from tests.corpus import amp, cline, codebuff, cursor, droid, forge, grok_build, hermes, mistral_vibe, mux, zed
 from tests.corpus.histories import History, Tokens, sum_of
 
 Make = Callable[[int, int], History]
@@ -33,6 +33,20 @@ MAKERS: dict[str, Make] = {
 }
 SESSIONS = 3
 HERMES = ".hermes/state.db"
+
+
+class OneDatabase(NamedTuple):
+    """An agent that keeps all its sessions in one database."""
+
+    place: str
+    make: Make
+    write: Callable[[Path, list[History]], None]
+
+
+DATABASES = {
+    "forge": OneDatabase(".forge/.forge.db", forge.conversation, forge.write),
+    "zed": OneDatabase(".local/share/zed/threads/threads.db", zed.thread_history, zed.write),
+}
 EXPORT = "Downloads/usage-events-1.csv"
 
 
@@ -56,6 +70,8 @@ class Home(NamedTuple):
             hermes.write(place, histories, name=profile.strip("/").replace("/", "-"))
             rest(place, LONG_AGO_S + calls)
             truth["hermes"] = sum_of(iter((truth.get("hermes", Tokens(0, 0, 0, 0)), *(h.tokens for h in histories))))
+        for source in DATABASES:
+            truth[source] = self.write_database(source, range(1, SESSIONS + 1), calls)
         truth["cursor"] = self.write(cursor.month(1, calls)).tokens
         return truth
 
@@ -67,6 +83,13 @@ class Home(NamedTuple):
             # at rest, and yet at another time than when it held less
             rest(path, LONG_AGO_S + len(history.calls))
         return history
+
+    def write_database(self, source: str, seeds: Iterable[int], calls: int) -> Tokens:
+        place, make, write = DATABASES[source]
+        histories = [make(seed, calls) for seed in seeds]
+        write(self.path / place, histories)
+        rest(self.path / place, LONG_AGO_S + calls)
+        return sum_of(history.tokens for history in histories)
 
     def take_in(self) -> Receipt:
         """What the machine has, and then the export that a person names."""
@@ -98,7 +121,7 @@ def test_the_totals_of_every_agent_are_the_truth_and_a_second_import_changes_not
     receipt = home.take_in()
     assert receipt.rejected == 0
     assert {source: home.tokens(source) for source in truth} == truth
-    assert len(truth) == 13
+    assert len(truth) == 15
     state, digest = home.here.ledger.ledger_state(), home.here.ledger.ledger_digest()
     assert home.take_in() == Receipt()
     assert (home.here.ledger.ledger_state(), home.here.ledger.ledger_digest()) == (state, digest)
@@ -179,15 +202,20 @@ def write_hermes(home: Home, calls: int) -> Tokens:
     return history.tokens
 
 
+def write_database(source: str, home: Home, calls: int) -> Tokens:
+    return home.write_database(source, [1], calls)
+
+
 TOTALS = [
     pytest.param(Totals("droid", partial(write_document, droid.session)), id="droid"),
     pytest.param(Totals("mistral-vibe", partial(write_document, mistral_vibe.session)), id="mistral-vibe"),
     pytest.param(Totals("hermes", write_hermes), id="hermes"),
+    *(pytest.param(Totals(source, partial(write_database, source)), id=source) for source in DATABASES),
 ]
 
 
 @pytest.mark.parametrize("agent", TOTALS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.integers(1, 6), min_size=2, max_size=7), keeps=st.lists(st.booleans(), min_size=7, max_size=7))
 def test_running_totals_that_grow_stay_shrink_and_come_back_are_counted_to_their_highest(
     agent: Totals, steps: list[int], keeps: list[bool], ledger_url_18: str, tmp_path: Path
@@ -229,3 +257,19 @@ def test_a_session_of_hermes_is_of_the_days_of_its_messages(home: Home) -> None:
     home.here.take_in()
     (row,) = home.here.ledger.usage_daily(UsageFilter(sources=["hermes"]))
     assert row.period_start in {call.at.date() for call in history.calls}
+
+
+def test_a_clone_that_goes_on_is_counted_by_what_it_has_beyond_its_original(home: Home) -> None:
+    calls = forge.conversation(1, 9).calls
+    path = home.path / DATABASES["forge"].place
+    for number, has in enumerate((6, 6, 9)):
+        # the original, its clone as it was made, the clone later; all begun when the original was
+        forge.save(path, f"c{min(number, 1)}", forge.messages_of(calls[:has]), updates=number)
+        rest(path, LONG_AGO_S + number)
+        home.here.take_in()
+        assert home.tokens("forge") == History({}, calls[:has]).tokens
+    forge.save(path, "c0", forge.messages_of(calls[:7]), updates=3)
+    rest(path, LONG_AGO_S + 3)
+    assert home.here.take_in().receipt.rejected == 1
+    assert [row.reason for row in home.here.ledger.rejects()] == ["totals_shrank"]
+    assert home.tokens("forge") == History({}, calls).tokens

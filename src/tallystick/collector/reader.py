@@ -28,7 +28,6 @@ from tallystick.sources.formats import DatabaseFormat, DocumentFormat, FileState
 BATCH_RECORDS = 1000
 # a batch goes out at least this often, so that no checkpoint lags far behind where hardly a line bears usage
 BATCH_READ_BYTES = 64 << 20
-ROWS_AT_ONCE = 1000
 
 _encode = msgspec.json.encode
 
@@ -211,7 +210,7 @@ class _Reader:
                 if columns and not queries:
                     self._problems.append((job.number, "has no table that is known"))
                 for query in queries:
-                    for rows in database.ask(query, rows_at_once=ROWS_AT_ONCE):
+                    for rows in database.ask(query, rows_at_once=query.rows_at_once):
                         self._take(
                             reading.take_rows(
                                 query, rows, state=state, project_of=self._projects.resolve, device=self._device

@@ -56,11 +56,12 @@ class NotWhole(ValueError):
 
 
 class Query(NamedTuple):
-    """One question to a database; `name` tells `take_rows` what the rows are."""
+    """One question to a database; `name` tells `take_rows` what the rows are, of which it is given so many at once."""
 
     name: str
     sql: str
     arguments: Sequence[object] = ()
+    rows_at_once: int = 1000
 
 
 class Format(Protocol):
