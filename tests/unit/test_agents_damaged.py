@@ -121,6 +121,7 @@ def test_a_line_cut_short_is_rejected_where_it_stands_and_whole_when_the_rest_ar
     start = whole.rindex(b"\n", 0, -1) + 1
     assert not agent.module.is_whole_record(memoryview(whole[start:-20]))
     assert agent.module.is_whole_record(memoryview(whole[start:-1]))
+    assert not any(agent.module.is_whole_record(memoryview(whole[start:end])) for end in range(start, len(whole) - 1))
     cut = agent.read(whole[:-20])
     stem = agent.path.rpartition("/")[2].removesuffix(".jsonl")
     assert (cut.output_tokens, cut.rejects) == (200, [(f"{stem}:{start}", "not_json")])

@@ -145,6 +145,7 @@ def test_a_line_cut_short_is_pending_until_the_rest_arrives() -> None:
         (b'{"a":1}', True),
         (b'\x00{"a":1}{"b":2}', True),
         (b'{"a":1}{"b"', False),
+        (b'{"type":"progress","data":{"message":{"type":"assistant","uuid":"u-1"}', False),
         (b"12", False),
     ],
 )

@@ -171,10 +171,17 @@ def test_a_file_that_is_no_export_is_one_clear_problem(content: bytes, why: str)
         read_document(cursor, content, "/home/ann/usage.csv")
 
 
-def test_a_row_that_ends_too_early_is_rejected() -> None:
-    whole, torn = row(CALL).replace('"', ""), row(CALL).replace('"', "")
-    outcome = read(whole, torn[: torn.rindex(",")])
-    assert (len(outcome.calls), outcome.rejects) == (1, [("cursor:3", "short_row")])
+@pytest.mark.parametrize("behind", [[""], [row(CALL)]])
+def test_a_row_that_ends_too_early_is_rejected(behind: list[str]) -> None:
+    whole = row(CALL).replace('"', "")
+    outcome = read(whole, whole[: whole.rindex(",")], *behind)
+    assert (len(outcome.calls), outcome.rejects) == (1 + behind.count(row(CALL)), [("cursor:3", "short_row")])
+
+
+def test_an_export_whose_last_row_ends_too_early_is_not_read() -> None:
+    whole = row(CALL).replace('"', "")
+    with pytest.raises(NotWhole, match="the last row ends too early"):
+        read(whole, whole[: whole.rindex(",")])
 
 
 @given(st.data())

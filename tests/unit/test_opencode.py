@@ -188,6 +188,14 @@ def test_a_file_that_does_not_say_whose_it_is_is_known_by_its_name() -> None:
     assert (observation.session_id, observation.position) == ("ses_7", "message:msg_9")
 
 
+def test_a_file_that_was_completed_is_no_longer_counted_as_not_completed() -> None:
+    states = [make_message(time={"created": CREATED_MS}), make_message()]
+    state = opencode_files.new_state("msg_1.json")
+    for content in (json.dumps(message).encode() for message in states):
+        opencode_files.parse_document(content, state=state, project_of=str, device="")
+    assert state.line_counts == {}
+
+
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
 def test_a_file_that_ends_too_early_is_read_later(size: int) -> None:
     with pytest.raises(NotWhole):

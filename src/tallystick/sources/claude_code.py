@@ -25,7 +25,7 @@ from tallystick.sources.claude_code_lines import (
     mend_line,
     totals_of,
 )
-from tallystick.sources.json_lines import Damaged, decode_records
+from tallystick.sources.json_lines import Damaged, decode_records, is_whole
 from tallystick.sources.members import part_of, text_of
 from tallystick.sources.times import utc_time
 
@@ -162,8 +162,7 @@ def is_whole_record(line: memoryview | bytes) -> bool:
     try:
         _decode_kind(line)
     except _REFUSED:
-        records = decode_records(bytes(line), is_record=_is_line)
-        return bool(records) and isinstance(records[-1], dict)
+        return is_whole(bytes(line))
     return True
 
 

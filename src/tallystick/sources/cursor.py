@@ -46,7 +46,7 @@ Row = dict[str, str]
 def parse_document(content: bytes, *, state: ParserState, project_of: Callable[[str], str], device: str) -> Parsed:
     """Every call of an export that was charged; `project_of` is not asked, because none names a folder.
 
-    Raises NotWhole where the header is none of Cursor's.
+    Raises NotWhole where the header is none of Cursor's, or the last row ends too early.
     """
     del project_of
     state.line_counts, state.reject_counts = {}, {}
@@ -82,12 +82,15 @@ def _rows(text: str) -> Iterator[tuple[int, Row | None]]:
         names = [name.strip() for name in next(lines, [])]
         if missing := [name for name in _NEEDED if name not in names]:
             raise NotWhole(f"no export of Cursor's usage: the header has no column {missing[0]!r}")
+        is_whole = True
         for fields in lines:
             if any(field.strip() for field in fields):
                 is_whole = len(fields) >= len(names)
                 yield lines.line_num, dict(zip(names, fields, strict=False)) if is_whole else None
     except csv.Error as error:
         raise NotWhole(f"not CSV: {error}") from error
+    if not is_whole and not text.endswith(("\n", "\r")):
+        raise NotWhole("the last row ends too early")
 
 
 def _observe(row: Row, counts: list[int], *, event_key: str, occurred_at: str, device: str) -> Observation:

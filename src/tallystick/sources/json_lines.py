@@ -62,6 +62,12 @@ def decode_records(line: bytes, *, is_record: Callable[[dict[str, object]], bool
     return records
 
 
+def is_whole(line: bytes) -> bool:
+    """Whether a line without its newline is complete: an object at the end of a torn one is a part of it."""
+    records = decode_records(line, is_record=lambda _: False)
+    return bool(records) and isinstance(records[-1], dict)
+
+
 def storable_text(text: str) -> str:
     """The text without what Postgres cannot store: a lone surrogate becomes U+FFFD, a NUL goes."""
     text = text.replace("\x00", "")

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tallystick.sources.formats import FileState
-from tallystick.sources.json_lines import Damaged, decode_records
+from tallystick.sources.json_lines import Damaged, decode_records, is_whole
 
 # Our names for what has no type; the parentheses keep them apart from types.
 BLANK: Final = "(blank)"
@@ -79,8 +79,7 @@ def is_whole_record(line: memoryview | bytes) -> bool:
     try:
         return isinstance(_decode(line), dict)
     except _REFUSED:
-        records = decode_records(bytes(line), is_record=lambda _: True)
-        return bool(records) and isinstance(records[-1], dict)
+        return is_whole(bytes(line))
 
 
 def _records(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tallystick.sources.formats import FileState, NotWhole, Parsed
-from tallystick.sources.json_values import decode_object
+from tallystick.sources.json_documents import decode_document
 from tallystick.sources.members import text_of
 from tallystick.sources.opencode import SOURCE
 from tallystick.sources.opencode_messages import Place, observe
@@ -35,8 +35,8 @@ def new_state(path: str, /) -> ParserState:
 
 
 def parse_document(content: bytes, *, state: ParserState, project_of: Callable[[str], str], device: str) -> Parsed:
-    message = decode_object(content)
-    if message is None:
+    message = decode_document(content, state=state)
+    if not isinstance(message, dict):
         raise NotWhole("not a whole message")
     message_id = text_of(message, "id") or state.message_id
     place = Place(
