@@ -32,34 +32,3 @@ def ask(reading: DatabaseFormat, path: Path, *, state: Any = None, rows_at_once:
                 asked.observations.extend(parsed.observations)
                 asked.snapshots.extend(parsed.snapshots)
     return asked
-
-
-def winners(observations: list[Observation]) -> dict[str, tuple[object, ...]]:
-    """What the ledger would hold of each call: counts by the first members of its order, place by the others."""
-    held: dict[str, tuple[Observation, Observation]] = {}
-    for each in observations:
-        amount, place = held.get(each.event_key, (each, each))
-        held[each.event_key] = (max(amount, each, key=_how_much), min(place, each, key=_when_and_where))
-    return {
-        key: (*_how_much(amount), place.occurred_at, place.session_id, place.project, place.is_sidechain)
-        for key, (amount, place) in held.items()
-    }
-
-
-def _how_much(observation: Observation) -> tuple[object, ...]:
-    return (
-        observation.is_final,
-        observation.output_tokens,
-        observation.origin_rank,
-        observation.input_tokens,
-        observation.cache_creation_5m_tokens,
-        observation.cache_read_tokens,
-        observation.thinking_tokens,
-        observation.provider,
-        observation.model,
-        -1 if observation.reported_cost_usd is None else observation.reported_cost_usd,
-    )
-
-
-def _when_and_where(observation: Observation) -> tuple[object, ...]:
-    return (observation.occurred_at, observation.place_order, observation.session_id, observation.project)

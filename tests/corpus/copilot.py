@@ -127,6 +127,7 @@ def make_store(path: Path, *rows: dict[str, Any], cwd: str = "/w/shop") -> sqlit
     path.parent.mkdir(parents=True, exist_ok=True)
     store = sqlite3.connect(path, isolation_level=None)
     store.execute("pragma journal_mode = wal")
+    store.execute("pragma synchronous = off")
     store.executescript(SCHEMA)
     store.execute("insert into sessions (id, cwd) values (?, ?)", [SESSION, cwd])
     for row in rows:

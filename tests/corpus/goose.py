@@ -41,6 +41,7 @@ class GooseHistory:
         self.path = path
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("pragma journal_mode = wal")
+        self.connection.execute("pragma synchronous = off")
         self.connection.executescript(SESSIONS)
         if is_renewed:
             self.renew()

@@ -29,15 +29,26 @@ def session(seed: int, calls: int) -> History:
 
 def write(path: Path, histories: Iterable[History], *, name: str = "0800") -> None:
     """A database anew, with one session for each history; `name` is in the ids of them all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    with closing(sqlite3.connect(path)) as database, database:
-        database.executescript(TABLES)
+    with closing(make_database(path)) as database:
+        database.execute("begin")
         for number, history in enumerate(histories):
-            _insert(database, f"20260901_{name}_{number:06x}", history.calls)
+            session_id = f"20260901_{name}_{number:06x}"
+            save_session(database, session_id, history.calls)
+            save_messages(database, session_id, history.calls)
+        database.execute("commit")
 
 
-def _insert(database: sqlite3.Connection, session_id: str, calls: list[Call]) -> None:
+def make_database(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("pragma synchronous = off")
+    database.executescript(TABLES)
+    return database
+
+
+def save_session(database: sqlite3.Connection, session_id: str, calls: list[Call]) -> None:
+    """A session with the sums of all its calls so far."""
     tokens = History({}, calls).tokens
     row = {
         "id": session_id,
@@ -50,7 +61,11 @@ def _insert(database: sqlite3.Connection, session_id: str, calls: list[Call]) ->
         "reasoning_tokens": tokens.output * 2,
         "api_call_count": len(calls),
     }
-    database.execute(f"insert into sessions ({', '.join(row)}) values ({', '.join('?' * len(row))})", [*row.values()])
+    names, places = ", ".join(row), ", ".join("?" * len(row))
+    database.execute(f"insert or replace into sessions ({names}) values ({places})", [*row.values()])
+
+
+def save_messages(database: sqlite3.Connection, session_id: str, calls: list[Call]) -> None:
     database.executemany(
         "insert into messages (session_id, role, timestamp) values (?, 'assistant', ?)",
         [(session_id, call.at.timestamp()) for call in calls],

@@ -84,6 +84,7 @@ class OpenCodeHistory:
         self.path = path
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("pragma journal_mode = wal")
+        self.connection.execute("pragma synchronous = off")
         self.connection.executescript(SCHEMA)
 
     def close(self) -> None:

@@ -54,23 +54,3 @@ def only(module: ModuleType, content: bytes, *, path: str) -> Observation:
     assert outcome.rejects == []
     (call,) = outcome.calls
     return call
-
-
-def _how_much(call: Observation) -> tuple[object, ...]:
-    counts = (call.input_tokens, call.cache_creation_5m_tokens, call.cache_creation_1h_tokens, call.cache_read_tokens)
-    labels = (call.provider, call.model, call.service_tier, call.grain, call.reported_cost_usd or -1)
-    flags = sorted(set(call.flags) - {"time_inherited"})
-    return (call.is_final, call.output_tokens, call.origin_rank, *counts, call.thinking_tokens, *labels, flags)
-
-
-def _when_and_where(call: Observation) -> tuple[object, ...]:
-    labels = (call.source, call.session_id, call.project, call.device, call.git_branch, call.agent_version)
-    return (call.occurred_at, call.place_order, *labels, call.is_sidechain)
-
-
-def folded(calls: Iterable[Observation]) -> dict[str, tuple[object, ...]]:
-    """The events that the ledger makes of observations: by key what is most, and where it was first."""
-    by_key: dict[str, list[Observation]] = {}
-    for call in calls:
-        by_key.setdefault(call.event_key, []).append(call)
-    return {key: (max(map(_how_much, copies)), min(map(_when_and_where, copies))) for key, copies in by_key.items()}

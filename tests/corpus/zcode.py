@@ -24,6 +24,7 @@ insert into session values ('sess_1', null, '/w/shop', 1), ('sess_2', 'sess_1', 
 def make_usage(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = off")
     connection.executescript(SCHEMA)
     return connection
 

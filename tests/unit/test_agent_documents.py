@@ -88,19 +88,6 @@ def test_the_totals_of_a_session_are_one_snapshot(agent: Agent) -> None:
     assert totals_of(agent.read(history)) == history.tokens
 
 
-@pytest.mark.parametrize("agent", CALL_AGENTS)
-@given(calls=st.integers(0, 12), more=st.integers(0, 12))
-def test_a_document_that_grew_has_the_calls_that_it_had_and_the_new_ones(agent: Agent, calls: int, more: int) -> None:
-    before = agent.read(agent.make(1, calls))
-    after = agent.read(agent.make(1, calls + more), before.state)
-    known = {call.event_key: call for call in before.calls}
-    met_again = [call for call in after.calls if call.event_key in known]
-    assert {call.event_key: call for call in met_again} == known
-    assert len(after.calls) - len(met_again) == more
-    anew = agent.read(agent.make(1, calls + more))
-    assert (anew.calls, anew.state) == (after.calls, after.state)
-
-
 @pytest.mark.parametrize("agent", CALL_AGENTS + TOTAL_AGENTS)
 def test_a_document_without_calls_gives_nothing(agent: Agent) -> None:
     outcome = agent.read(agent.make(1, 0) if agent.module is not droid else droid_corpus.session(1, 0))

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tallystick.observation import Observation
 from tallystick.sources.claude_code import KNOWN_LINE_TYPES
@@ -105,13 +103,6 @@ def test_the_agents_own_books_are_read_and_make_no_event() -> None:
         (Decimal("0.0559872"), 34, 4, 0)
     }
     assert all(t.cache_creation_tokens == 0 and not t.has_unknown_model_cost for t in totals)
-
-
-@settings(max_examples=60, deadline=None)
-@given(name=st.sampled_from(sorted(STYLES)), cuts=st.lists(st.integers(0, 200), max_size=12))
-def test_any_cut_at_line_ends_gives_the_same_records_and_the_same_state(name: str, cuts: list[int]) -> None:
-    for path, content in make_era(name).files.items():
-        assert read(content, path=path, cuts=cuts) == read(content, path=path)
 
 
 def test_a_copy_made_on_resuming_leaves_the_call_where_it_was_made() -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tallystick.observation import Observation
 from tallystick.sources import copilot_cli, copilot_cli_otel, copilot_cli_store
-from tests.corpus.asking import ask, winners
+from tests.corpus.asking import ask
 from tests.corpus.copilot import (
     SESSION,
     Call,
@@ -27,25 +23,16 @@ from tests.corpus.copilot import (
     start_event,
     written,
 )
+from tests.corpus.ledger_order import winners
 
 EVENTS = f"session-state/{SESSION}/events.jsonl"
 
 
-def read(
-    content: bytes, *, reading: Any = copilot_cli, path: str = EVENTS, cuts: Iterable[int] = ()
-) -> tuple[list[Observation], Any]:
-    """Parses a file, cut at the given lines, the state going through JSON at each cut."""
+def read(content: bytes, *, reading: Any = copilot_cli, path: str = EVENTS) -> tuple[list[Observation], Any]:
     state = reading.new_state(path)
-    ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
-    places = sorted({0, len(content), *(ends[cut % len(ends)] for cut in cuts)})
-    observations: list[Observation] = []
-    for start, end in pairwise(places):
-        state = msgspec.json.decode(msgspec.json.encode(state), type=reading.ParserState)
-        parsed = reading.parse(
-            memoryview(content)[start:end], offset=start, state=state, project_of="at {}".format, device="laptop"
-        )
-        observations.extend(parsed.observations)
-    return observations, state
+    lines = memoryview(content)
+    parsed = reading.parse(lines, offset=0, state=state, project_of="at {}".format, device="laptop")
+    return parsed.observations, state
 
 
 def only(*records: dict[str, Any]) -> Observation:
@@ -90,9 +77,10 @@ def test_three_records_of_a_call_are_one_call_whatever_comes_first(tmp_path: Pat
     assert len({record.event_key for record in records}) == 1
     held = [winners(list(order)) for order in itertools.permutations(records)]
     assert all(each == held[0] for each in held)
-    ((_, output, _origin, fresh, written_tokens, read_tokens, *_, project, _is_sidechain),) = held[0].values()
-    assert (fresh, written_tokens, read_tokens, output) == (11, 1001, 20_001, 501)
-    assert project == "at /w/shop"
+    (call,) = held[0].values()
+    counts = (call.input_tokens, call.cache_creation_5m_tokens, call.cache_read_tokens, call.output_tokens)
+    assert counts == (11, 1001, 20_001, 501)
+    assert call.project == "at /w/shop"
 
 
 def test_a_span_that_does_not_tell_of_the_cache_changes_no_count() -> None:
@@ -103,8 +91,8 @@ def test_a_span_that_does_not_tell_of_the_cache_changes_no_count() -> None:
     event = only(start_event(), call.event())
     assert silent.event_key == event.event_key
     assert silent.input_tokens == 21_013
-    ((_, _, _, fresh, *_),) = winners([silent, event]).values()
-    assert fresh == 11
+    (held,) = winners([silent, event]).values()
+    assert held.input_tokens == 11
 
 
 @pytest.mark.parametrize("name", ["cache_creation.input_tokens", "cache_creation_input_tokens"])
@@ -246,17 +234,6 @@ def test_a_file_in_utf_16_is_named_once() -> None:
     observations, state = read(written(Call().event()).decode().encode("utf-16"))
     assert [each.reject_reason for each in observations] == ["encoding"]
     assert state.encoding_problem == "utf-16"
-
-
-@given(numbers=st.lists(st.integers(1, 5), min_size=1, max_size=8), cuts=st.lists(st.integers(0, 20), max_size=5))
-def test_any_cut_and_any_repetition_give_the_same(numbers: list[int], cuts: list[int]) -> None:
-    records: list[dict[str, Any]] = [start_event()]
-    for number in numbers:
-        records += [Call(number, prompt=21_013 + number).event(), make_event("user.message", {"content": "?"})]
-    content = written(*records)
-    once, cut = read(content), read(content, cuts=cuts)
-    assert cut == once
-    assert len(winners(once[0])) == len(set(numbers))
 
 
 def test_the_store_is_asked_on_from_its_last_row_and_anew_when_it_is_another(tmp_path: Path) -> None:

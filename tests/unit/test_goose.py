@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources import goose
-from tests.corpus.asking import ask, winners
+from tests.corpus.asking import ask
 from tests.corpus.goose import CREATED_AT, CREATED_S, SESSION, GooseHistory
+from tests.corpus.ledger_order import winners
 
 
 @pytest.fixture
@@ -180,14 +179,15 @@ def test_a_call_copied_into_another_session_is_one_call(history: GooseHistory) -
     observations = ask(goose, history.path).observations
     held = winners(observations)
     assert (len(observations), len(held)) == (2, 1)
-    assert next(iter(held.values()))[-3:] == (SESSION, "at /w/shop", False)
+    (event,) = held.values()
+    assert (event.session_id, event.project, event.is_sidechain) == (SESSION, "at /w/shop", False)
 
 
 @pytest.mark.parametrize("name", ["created_timestamp", "input_tokens", "output_tokens", "cache_read_tokens", "model"])
 def test_calls_that_differ_in_anything_measured_are_two(history: GooseHistory, name: str) -> None:
     history.save_call()
     history.save_call(**{name: "other" if name == "model" else 7})
-    assert len(winners(ask(goose, history.path).observations)) == 2
+    assert len({each.event_key for each in ask(goose, history.path).observations}) == 2
 
 
 def test_the_key_does_not_change_when_sessions_are_deleted(history: GooseHistory) -> None:
@@ -232,24 +232,3 @@ def test_the_calls_of_a_sub_agent_are_beside_the_main_line(history: GooseHistory
 def test_a_database_that_is_not_gooses_is_not_asked(history: GooseHistory) -> None:
     history.connection.executescript("drop table usage_ledger; drop table sessions; create table sessions (id)")
     assert ask(goose, history.path) == ([], [], goose.new_state(""))
-
-
-@settings(max_examples=25, deadline=None)  # every example is a database on the disk
-@given(batches=st.lists(st.integers(0, 60), min_size=1, max_size=4))
-def test_looking_after_every_batch_gives_what_one_look_gives(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[int]
-) -> None:
-    history = GooseHistory(tmp_path_factory.mktemp("goose") / "sessions.db")
-    history.save_session()
-    seen: list[Observation] = []
-    state, number = None, 0
-    for size in batches:
-        for _ in range(size):
-            number += 1
-            history.save_call(input_tokens=50_000 + number)
-        asked = ask(goose, history.path, state=state, rows_at_once=50)
-        seen, state = seen + asked.observations, asked.state
-    at_once = ask(goose, history.path, rows_at_once=50).observations
-    history.close()
-    assert winners(seen) == winners(at_once)
-    assert len(winners(at_once)) == number

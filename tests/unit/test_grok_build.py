@@ -6,8 +6,6 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tallystick.sources import grok_build
 from tests.corpus.grok_build import completed, said, session, usage_of
@@ -33,10 +31,9 @@ def test_a_turn_is_an_event() -> None:
     assert call.reported_cost_usd == Decimal("0.025")
 
 
-@given(st.lists(st.integers(0, 100), max_size=4))
-def test_however_the_updates_are_cut_the_turns_are_the_same(cuts: list[int]) -> None:
+def test_every_turn_is_an_event_at_its_time_with_its_tokens() -> None:
     history = session(4, 12)
-    outcome = read_lines(grok_build, history.content, history.path, cuts)
+    outcome = read_lines(grok_build, history.content, history.path)
     assert {call.occurred_at: tokens_of(call) for call in outcome.calls} == {
         call.at_text: call.tokens for call in history.calls
     }

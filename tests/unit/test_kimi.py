@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tallystick.observation import Observation
 from tallystick.sources import kimi_cli, kimi_code
 from tests.corpus.kimi import (
-    BEGIN_S,
     CLI_PATH,
     CLI_SESSION,
     CLI_SUBAGENT,
@@ -22,12 +16,12 @@ from tests.corpus.kimi import (
     cli_header,
     cli_line,
     cli_nested,
-    cli_usage,
     code_forked,
     code_header,
     code_line,
 )
-from tests.corpus.reading import folded, only, read, written
+from tests.corpus.ledger_order import winners
+from tests.corpus.reading import only, read, written
 
 
 def test_a_call_of_kimi_cli_is_read_with_everything_that_is_known_of_it() -> None:
@@ -70,8 +64,8 @@ def test_a_fork_of_kimi_clis_copies_its_lines_and_makes_no_call(message_id: str 
     lines = [cli_line(number, message_id=message_id and f"{message_id}{number}") for number in range(3)]
     origin = read(kimi_cli, written(cli_header(), *lines), path=CLI_PATH).calls
     fork = read(kimi_cli, written(cli_header(), *lines[:2]), path=CLI_PATH.replace(CLI_SESSION, "fork")).calls
-    assert len(folded(origin + fork)) == 3
-    assert folded(origin + fork) == folded(fork + origin)
+    assert len(winners(origin + fork)) == 3
+    assert winners(origin + fork) == winners(fork + origin)
 
 
 def test_a_status_without_usage_is_no_call() -> None:
@@ -132,13 +126,13 @@ def test_a_fork_of_kimi_codes_copies_its_records_and_makes_no_call() -> None:
     copied = written(*code_header(), note, *lines, code_forked(9), code_line(10))
     fork = read(kimi_code, copied, path=CODE_PATH.replace(CODE_SESSION, "session_fork")).calls
     for order in (origin + fork, fork + origin):
-        assert len(folded(order)) == 4
-    assert folded(origin + fork) == folded(fork + origin)
+        assert len(winners(order)) == 4
+    assert winners(origin + fork) == winners(fork + origin)
 
 
 def test_equal_counts_at_another_time_are_another_call() -> None:
     content = written(*code_header(), code_line(1), code_line(2))
-    assert len(folded(read(kimi_code, content, path=CODE_PATH).calls)) == 2
+    assert len(winners(read(kimi_code, content, path=CODE_PATH).calls)) == 2
 
 
 def test_the_step_that_repeats_a_records_counts_is_no_call() -> None:
@@ -156,33 +150,3 @@ def test_a_record_of_kimi_codes_without_a_time_takes_that_of_the_call_above() ->
     content = written(*code_header(), code_line(1), code_line(2, time=None, model="other"))
     _, call = read(kimi_code, content, path=CODE_PATH).calls
     assert (call.occurred_at, call.flags) == ("2026-11-22T18:06:41.125Z", ("weak_key", "time_inherited"))
-
-
-CLI_RECORDS = st.builds(
-    cli_line,
-    st.integers(0, 3),
-    token_usage=st.none() | st.builds(cli_usage, output=st.integers(0, 2)),
-    message_id=st.sampled_from([None, "chatcmpl-0a1b2c3d4e5f", "chatcmpl-f5e4d3c2b1a0"]),
-) | st.builds(cli_nested, st.integers(0, 3))
-CODE_RECORDS = st.builds(
-    code_line,
-    st.integers(0, 3),
-    model=st.sampled_from("kl"),
-    time=st.sampled_from([None, BEGIN_S * 1000, BEGIN_S * 1000 + 1]),
-) | st.sampled_from([*code_header(), code_forked(1)])
-FILES = st.one_of(
-    st.tuples(st.just(kimi_cli), st.just(CLI_PATH), st.lists(st.lists(CLI_RECORDS, max_size=6), max_size=3)),
-    st.tuples(st.just(kimi_code), st.just(CODE_PATH), st.lists(st.lists(CODE_RECORDS, max_size=6), max_size=3)),
-)
-
-
-@given(FILES, st.lists(st.integers(0, 20), max_size=5), st.data())
-def test_any_cut_any_order_and_any_repetition_give_the_same_events(
-    files: tuple[Any, str, list[list[dict[str, Any]]]], cuts: list[int], data: st.DataObject
-) -> None:
-    module, path, contents = files
-    whole = [read(module, written(*records), path=path) for records in contents]
-    assert whole == [read(module, written(*records), path=path, cuts=cuts) for records in contents]
-    calls = [outcome.calls for outcome in whole]
-    order = data.draw(st.permutations(calls)) + data.draw(st.lists(st.sampled_from(calls or [[]])))
-    assert folded(chain.from_iterable(order)) == folded(chain.from_iterable(calls))

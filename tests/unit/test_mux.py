@@ -6,8 +6,6 @@ import json
 from itertools import permutations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tallystick.sources import mux
 from tests.corpus.histories import make_calls
@@ -29,10 +27,9 @@ def test_an_answer_is_a_call() -> None:
     assert (tokens_of(call), call.thinking_tokens) == (CALL.tokens, CALL.tokens.output // 2)
 
 
-@given(st.lists(st.integers(0, 100), max_size=4))
-def test_however_a_chat_is_cut_its_calls_are_the_same(cuts: list[int]) -> None:
+def test_every_answer_is_a_call_at_its_time_with_its_tokens() -> None:
     history = chat(4, 12)
-    outcome = read_lines(mux, history.content, history.path, cuts)
+    outcome = read_lines(mux, history.content, history.path)
     assert {call.occurred_at: tokens_of(call) for call in outcome.calls} == {
         call.at_text: call.tokens for call in history.calls
     }

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import chain
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tallystick.observation import Observation
 from tallystick.sources import oh_my_pi, openclaw, pi
-from tests.corpus.pi import BEGIN_MS, FORK, PATH, SESSION, header, message, usage
-from tests.corpus.reading import folded, only, read, written
+from tests.corpus.ledger_order import winners
+from tests.corpus.pi import FORK, PATH, SESSION, header, message, usage
+from tests.corpus.reading import only, read, written
 
 
 def only_pi(*records: dict[str, Any]) -> Observation:
@@ -81,9 +79,9 @@ def test_a_branch_copies_calls_which_stay_the_sessions_that_made_them(response_i
     branch_header = header(id="branch", timestamp="2026-11-22T19:00:00.000Z", parentSession=PATH, cwd="/w/other")
     branch = read(pi, written(branch_header, *made[:2], message(7)), path=FORK).calls
     for order in (origin + branch, branch + origin):
-        events = folded(order)
+        events = winners(order)
         assert len(events) == 4
-        assert sorted(where[3] for _, where in events.values()) == [SESSION] * 3 + ["branch"]
+        assert sorted(event.session_id for event in events.values()) == [SESSION] * 3 + ["branch"]
 
 
 @pytest.mark.parametrize("module", [oh_my_pi, openclaw])
@@ -138,32 +136,3 @@ def test_a_message_without_a_time_takes_that_of_its_line_then_that_of_the_call_a
 def test_a_cost_that_no_ledger_could_hold_is_taken_as_absent(cost: object) -> None:
     call = only_pi(header(), message(1, usage=usage() | {"cost": {"total": cost}}))
     assert (call.reported_cost_usd, call.output_tokens) == (None, 100)
-
-
-RECORDS = st.one_of(
-    st.builds(
-        message,
-        st.integers(0, 3),
-        usage=st.builds(usage, output=st.integers(1, 2)),
-        responseId=st.sampled_from([None, "resp_0a1b2c3d4e5f", "resp_f5e4d3c2b1a0"]),
-        timestamp=st.sampled_from([None, BEGIN_MS, BEGIN_MS + 1]),
-    ),
-    st.builds(lambda name: {"type": "model_change", "provider": "x", "modelId": name}, st.sampled_from("ab")),
-)
-
-
-@given(st.lists(RECORDS, max_size=10), st.lists(st.integers(0, 20), max_size=5))
-def test_any_cut_gives_the_same_observations(records: list[dict[str, Any]], cuts: list[int]) -> None:
-    content = written(header(), *records)
-    assert read(pi, content, path=PATH, cuts=cuts) == read(pi, content, path=PATH)
-
-
-@given(st.lists(st.lists(RECORDS, max_size=5), min_size=1, max_size=3), st.data())
-def test_files_in_any_order_and_read_any_number_of_times_give_the_same_events(
-    files: list[list[dict[str, Any]]], data: st.DataObject
-) -> None:
-    outcomes = [
-        read(pi, written(header(id=str(number)), *records), path=PATH).calls for number, records in enumerate(files)
-    ]
-    order = data.draw(st.permutations(outcomes)) + data.draw(st.lists(st.sampled_from(outcomes)))
-    assert folded(chain.from_iterable(order)) == folded(chain.from_iterable(outcomes))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tallystick.observation import Observation
 from tallystick.sources import qwen_code
+from tests.corpus.ledger_order import winners
 from tests.corpus.qwen_code import CHAT_PATH, SESSION, USAGE_PATH, Call, make_calls
-from tests.corpus.reading import folded, only, read, written
+from tests.corpus.reading import only, read, written
 
 MEASURED = [
     Call(1, prompt=10001, output=701, cached=8001, thoughts=300),
@@ -43,8 +44,9 @@ def read_all(files: dict[str, bytes], cuts: Iterable[int] = ()) -> list[list[Obs
 
 def totals(calls: Iterable[Observation]) -> tuple[int, int, int, int]:
     """Events, and their input, cache reads and output."""
-    amounts = [how_much for how_much, _ in folded(calls).values()]
-    return len(amounts), *(sum(amount[at] for amount in amounts) for at in (3, 6, 1))  # type: ignore[misc, return-value]
+    events = winners(calls).values()
+    sums = [sum(getattr(event, f"{name}_tokens") for event in events) for name in ("input", "cache_read", "output")]
+    return len(events), sums[0], sums[1], sums[2]
 
 
 def truth(calls: Iterable[Call]) -> tuple[int, int, int, int]:
@@ -84,8 +86,8 @@ def test_the_project_and_the_branch_come_from_the_chat_whatever_is_read_first() 
     files = {USAGE_PATH: usage_file(MEASURED)} | chats(MEASURED)
     usage, chat = read_all(files)
     for order in (usage + chat, chat + usage):
-        for _, where in folded(order).values():
-            assert (where[4], where[6]) == ("/w/shop", "main")
+        for event in winners(order).values():
+            assert (event.project, event.git_branch) == ("/w/shop", "main")
 
 
 def test_telemetry_places_a_call_at_its_beginning() -> None:
@@ -154,7 +156,7 @@ def test_equal_calls_are_as_many_as_they_are() -> None:
 
 def test_a_line_that_stands_in_its_file_again_is_the_same_call() -> None:
     lines = [Call(number).usage_line() for number in (1, 2)]
-    assert len(folded(read(qwen_code, written(*lines, *lines), path=USAGE_PATH).calls)) == 2
+    assert len(winners(read(qwen_code, written(*lines, *lines), path=USAGE_PATH).calls)) == 2
 
 
 def test_equal_calls_on_both_sides_of_a_month_are_told_apart_by_the_chat_only() -> None:
@@ -171,9 +173,9 @@ def test_the_state_stays_small_and_forgets_what_is_long_ago() -> None:
     outcome = read(qwen_code, usage_file(calls), path=USAGE_PATH)
     assert len(outcome.state.equals) == 1000
     assert len(msgspec.json.encode(outcome.state)) < 60_000
-    assert len(folded(outcome.calls)) == 1500
+    assert len(winners(outcome.calls)) == 1500
     near = [Call(0), *(Call(number, prompt=1000 + number) for number in range(1, 900)), Call(1500)]
-    assert len(folded(read(qwen_code, usage_file(near), path=USAGE_PATH).calls)) == 901
+    assert len(winners(read(qwen_code, usage_file(near), path=USAGE_PATH).calls)) == 901
 
 
 @given(
@@ -193,7 +195,7 @@ def test_any_order_cut_and_repetition_of_both_files_gives_each_call_once(
     assert seen == read_all(files, cuts)
     order = data.draw(st.permutations(seen)) + data.draw(st.lists(st.sampled_from(seen or [[]])))
     assert totals(chain.from_iterable(order)) == truth(calls)
-    assert folded(chain.from_iterable(order)) == folded(chain.from_iterable(seen))
+    assert winners(chain.from_iterable(order)) == winners(chain.from_iterable(seen))
 
 
 @given(st.integers(0, 2**32), st.data())

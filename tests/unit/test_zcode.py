@@ -11,7 +11,8 @@ import pytest
 
 from tallystick.observation import Observation
 from tallystick.sources import zcode
-from tests.corpus.asking import ask, winners
+from tests.corpus.asking import ask
+from tests.corpus.ledger_order import winners
 from tests.corpus.zcode import STARTED_AT, STARTED_MS, make_usage, save_call
 
 
