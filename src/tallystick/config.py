@@ -23,6 +23,8 @@ from tallystick.redaction import redacted_url
 
 _FILE_KEYS = ("user_id", "database_url", "api_key", "device", "time_zone", "claude_config_dirs", "project_names")
 PROJECT_NAMES = ("path", "name", "hash")
+# what the ledger takes; it would reject every call of a machine with a longer name
+MAX_DEVICE_BYTES = 200
 _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -394,6 +396,8 @@ def _parse(data: bytes, *, file: Path) -> _Written:
             raise _bad_file(file, line=line, what=f"project_names is none of {', '.join(PROJECT_NAMES)}: {value!r}")
         elif key == "time_zone" and value and not _is_zone(value):
             raise _bad_file(file, line=line, what=f"there is no time zone {value!r}")
+        elif key == "device" and not (value.isprintable() and len(value.encode()) <= MAX_DEVICE_BYTES):
+            raise _bad_file(file, line=line, what=f"device is no name of up to {MAX_DEVICE_BYTES} bytes: {value!r:.60}")
         elif key == "user_id" and value:
             table[key] = _checked_uuid(value, origin=f"{file}, line {line}: user_id")
     return _Written(**table)

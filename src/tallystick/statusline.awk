@@ -70,6 +70,7 @@ function window(name,  path, used, ends_at) {
   used = number_of(path "used_percentage")
   ends_at = number_of(path "resets_at")
   if (kind[path "used_percentage"] != "number" || used < 0 || used > 1000) return ""
+  if (kind[path "resets_at"] == "text") return ""
   if (ends_at != 0 && (ends_at <= now || ends_at >= 1e10)) return ""
   return "\"" name "\":{\"used_percentage\":" value[path "used_percentage"] ",\"resets_at\":" (ends_at ? value[path "resets_at"] : 0) "}"
 }

@@ -38,6 +38,8 @@ def add_up(rows: Iterable[ReportRow]) -> Totals:
     rows = list(rows)
     costs = [row.cost_usd for row in rows if row.cost_usd is not None]
     unpriced_message_count = sum(row.unpriced_message_count for row in rows)
+    # what knows sessions only has no messages, and its tokens may have no price all the same
+    is_unpriced = unpriced_message_count > 0 or any(map(all_tokens, rows))
     return Totals(
         input_tokens=sum(row.input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
@@ -46,7 +48,7 @@ def add_up(rows: Iterable[ReportRow]) -> Totals:
         cache_read_tokens=sum(row.cache_read_tokens for row in rows),
         web_search_requests=sum(row.web_search_requests for row in rows),
         message_count=sum(row.message_count for row in rows),
-        cost_usd=None if unpriced_message_count and not costs else add_exactly(*costs),
+        cost_usd=None if is_unpriced and not costs else add_exactly(*costs),
         unpriced_message_count=unpriced_message_count,
     )
 

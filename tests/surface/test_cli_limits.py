@@ -90,6 +90,7 @@ def test_the_line_leaves_what_it_was_told_where_that_changed(fresh: Tally) -> No
         {"five_hour": {"used_percentage": 1e9, "resets_at": 4e9}},
         {"five_hour": {"used_percentage": float("nan"), "resets_at": 4e9}},
         {"five_hour": {"used_percentage": 4, "resets_at": 1e99}},
+        {"five_hour": {"used_percentage": 4, "resets_at": "2026-11-23T12:00:00Z"}},
         # the window of a session that was left open
         {"five_hour": {"used_percentage": 4, "resets_at": 1_790_000_000}},
     ],

@@ -73,8 +73,7 @@ def test_the_parts_of_a_breakdown_sum_to_the_whole(label: str, books: Tally, tru
 def test_json_and_csv_have_the_columns_of_the_ledger(command: str, books: Tally) -> None:
     name, row_class = LISTS[command]
     document = books.json(*command.split(), "--no-import")
-    beside = {"limits"} if name == "blocks" else set[str]()
-    assert set(document) == {name, "totals", "unpriced_models", "range", "time_zone", "by"} | beside
+    assert set(document) == {name, "totals", "unpriced_models", "range", "time_zone", "by"}
     assert document["range"] == {"since": None, "until": None}
     assert document["time_zone"] == "Europe/Berlin"
     rows = document[name]

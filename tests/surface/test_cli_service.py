@@ -61,7 +61,7 @@ def test_install_status_and_uninstall(machine: Machine) -> None:
     environment = machine.home / "tallystick" / "config" / "service.env"
     assert "s3cret" in environment.read_text()
     assert stat.S_IMODE(environment.stat().st_mode) == 0o600
-    assert f'"{sys.executable}" "-m" "tallystick" "watch"' in machine.unit.read_text()
+    assert f'"{sys.executable}" "-P" "-m" "tallystick" "watch"' in machine.unit.read_text()
     assert "s3cret" not in installed.stdout + machine.unit.read_text()
     assert (machine.tally("status").returncode, machine.told()[-1]) == (0, "--user is-active tallystick.service")
     machine.verdict.write_text("3")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -218,7 +220,41 @@ def test_a_hundred_at_once_start_one_renewal_and_leave_nothing_behind(fresh: Tal
     until(lambda: not renewing(fresh))
 
 
+def test_a_file_of_the_folder_that_the_agent_works_in_is_no_module_of_ours(fresh: Tally, tmp_path: Path) -> None:
+    for name in ("click", "psycopg", "json", "tallystick"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    command = install(fresh)
+    done = subprocess.run(["sh", "-c", command], env=fresh.environ, input="{}", cwd=tmp_path, text=True, check=True)
+    assert done.returncode == 0
+    until((fresh.home / "state" / "statusline.json").exists)
+    assert not (tmp_path / "was run").exists()
+
+
+def test_without_standard_input_there_is_a_line(fresh: Tally) -> None:
+    command = [sys.executable, "-m", "tallystick", "statusline"]
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(command)} <&-"], env=fresh.environ, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (UNKNOWN + "\n", "")
+
+
 # -- settings.json
+
+
+def test_a_password_never_goes_into_the_settings(fresh: Tally) -> None:
+    told = fresh.fail("statusline", "install", "--database", "postgresql://ann:s3cr3t@127.0.0.1:1/ledger")
+    assert "config.toml" in told
+    assert "s3cr3t" not in told
+    assert not (fresh.claude / "settings.json").exists()
+
+
+def test_half_of_a_surrogate_pair_in_the_settings_stays(fresh: Tally) -> None:
+    file = fresh.claude / "settings.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"a": "\\ud800", "b": "ü"}', encoding="utf-8")
+    install(fresh)
+    after = json.loads(file.read_text(encoding="utf-8"))
+    assert (after["a"], after["b"]) == ("\ud800", "ü")
 
 
 def test_installing_keeps_what_is_there_and_uninstalling_brings_it_back(fresh: Tally) -> None:

@@ -255,4 +255,10 @@ def test_an_id_of_any_look_is_the_key(message_id: str) -> None:
     first, again = (read_answer(message(id=message_id), call(weak_key=key)) for key in ("api:one", "api:two"))
     assert first == again
     assert first is not None
-    assert [observation.event_key for observation in first] == [f"anthropic:{message_id}"]
+    assert [f"{observation.event_key}:".startswith(f"anthropic:{message_id}:") for observation in first] == [True]
+
+
+def test_two_answers_with_one_short_id_are_two_calls() -> None:
+    answers = [message(id="msg_1"), message(id="msg_1", usage={"input_tokens": 10, "output_tokens": 21})]
+    (first,), (second,) = (read_answer(answer, call()) or [] for answer in answers)
+    assert first.event_key != second.event_key

@@ -182,6 +182,8 @@ def test_a_user_id_that_is_no_uuid_is_refused(tmp_path: Path, text: str) -> None
         ('device = "a"\ndatabse_url = "b"\n', 2, "there is no setting 'databse_url'"),
         ('device = "a"\n[paths]\nx = 1\n', 2, "there is no setting 'paths'"),
         ("\ndevice = 5\n", 2, "device is not a string in quotes"),
+        (f'device = "{"x" * 201}"\n', 1, "device is no name of up to 200 bytes: 'xxx"),
+        ('device = "laptop \\u001b[31m"\n', 1, "device is no name of up to 200 bytes: 'laptop \\x1b[31m'"),
         ('device = "a"\ntime_zone = "Mars/Olympus"\n', 2, "there is no time zone 'Mars/Olympus'"),
         ('claude_config_dirs = "one"\n', 1, "claude_config_dirs is not a list of strings"),
     ],

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.collector.checkpoint import Checkpoint
+from tallystick.collector.checkpoint import REST_NS, Checkpoint
 from tallystick.collector.tail import MAX_LINE_BYTES, READ_BYTES, LineBuffer, Tail
 
 HOUR_NS = 3600 * 10**9
@@ -70,12 +70,13 @@ def append(path: Path, content: bytes, *, rests: bool = True) -> None:
 
 
 def touch(path: Path, *, rests: bool) -> None:
-    """Let the file look as if it had rested for long, or as if it were fresh for as long as the test takes."""
+    """Let the file look as if it had rested for long, or as if it were fresh for twice as long as a file is."""
     if rests:
         rest(path)
     else:
-        in_an_hour_ns = time.time_ns() + HOUR_NS
-        os.utime(path, ns=(in_an_hour_ns, in_an_hour_ns))
+        # as far ahead as a file may be that has not rested
+        fresh_ns = time.time_ns() + REST_NS * 9 // 10
+        os.utime(path, ns=(fresh_ns, fresh_ns))
 
 
 def rest(path: Path) -> None:

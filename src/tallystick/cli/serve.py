@@ -125,6 +125,8 @@ def _ended_by_signals() -> Iterator[None]:
     """
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else it was started by nohup
+        signal.signal(signal.SIGHUP, _leave)
     try:
         yield
     except SystemExit:

@@ -126,7 +126,7 @@ def _service(common: CommonOptions, platform: Platform | None = None, *, is_show
         environ = {name: _shown(name, value) for name, value in environ.items()}
     return make_service(
         platform or PLATFORMS.get(sys.platform, "linux"),
-        [sys.executable, "-m", "tallystick", "watch"],
+        [sys.executable, "-P", "-m", "tallystick", "watch"],
         home=Path.home(),
         config_dir=settings.config_dir,
         state_dir=settings.state_dir,

@@ -29,6 +29,7 @@ from tallystick.ledger import Ledger
 from tallystick.model import BlockRow, UsageFilter, UsageLimitRow
 from tallystick.pace import active_block, pace_of
 from tallystick.private_files import make_folder, write_private
+from tallystick.redaction import without_passwords
 from tallystick.zones import find_zone, today_in
 
 RENEWAL_LIMIT_S = 30
@@ -68,8 +69,9 @@ def statusline(ctx: click.Context, parts: str) -> None:
     It never starts a database: figures come while the ledger is up, as `tally watch` keeps it.
     """
     if ctx.invoked_subcommand is None:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.set_inheritable(0, True)  # where there was none, it is what open() gave
         command = _command(_settings(ctx.obj), parts, common=ctx.obj)
         os.execv("/bin/sh", ["sh", "-c", command])
 
@@ -82,6 +84,11 @@ def statusline(ctx: click.Context, parts: str) -> None:
 def install(common: CommonOptions, parts: str, replace: bool) -> None:
     """Put the line into Claude Code's settings.json, whose other settings stay as they are."""
     settings = _settings(common)
+    if common.database_url and without_passwords(common.database_url) != common.database_url:
+        raise ConfigError(
+            "the password of the ledger would be in Claude Code's settings, and in every list of processes",
+            hint=f"Write the URL as database_url into {settings.config_file}, and leave --database out.",
+        )
     file = _settings_file(settings)
     document = _read_settings(file)
     former = document.get(SETTING)
@@ -192,7 +199,8 @@ def _settings(common: CommonOptions) -> Settings:
 def _command(settings: Settings, parts: str, *, common: CommonOptions) -> str:
     """The line as a shell runs it: in awk, and behind it a Python that looks for no packages, from the module."""
     ledger = ["--database", common.database_url] if common.database_url else []
-    renewal = shlex.join([sys.executable, "-m", "tallystick", "statusline", "renew", *ledger])
+    # -P: an agent runs it in folders that are not ours, whose files must not pass for modules
+    renewal = shlex.join([sys.executable, "-P", "-m", "tallystick", "statusline", "renew", *ledger])
     module = Path(statusline_files.__file__)
     script = f"import sys; sys.path.append({str(module.parent)!r}); import statusline; statusline.main(sys.argv[1:])"
     launcher = shlex.join([sys.executable, "-I", "-S", "-c", script, str(settings.state_dir)])
@@ -224,7 +232,10 @@ def _write_settings(file: Path, document: dict[str, Any]) -> None:
     real_file = file.resolve()
     mode = real_file.stat().st_mode & 0o777 if real_file.exists() else 0o600
     make_folder(real_file.parent)
-    write_private(real_file, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if not text.isascii() and text.encode("utf-8", "replace") != text.encode("utf-8", "surrogatepass"):
+        text = json.dumps(document, indent=2)  # half of a surrogate pair is no text, and stands as it was escaped
+    write_private(real_file, text + "\n")
     real_file.chmod(mode)
 
 

@@ -45,6 +45,8 @@ def watch(common: CommonOptions) -> None:
     log_to_stderr()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else it was started by nohup
+        signal.signal(signal.SIGHUP, _leave)
     try:
         make_watcher(settings, stop=threading.Event()).run()
     except (SystemExit, KeyboardInterrupt):  # watchfiles makes the latter of either signal

@@ -5,6 +5,7 @@ What the members of `usage` mean is the same in Claude Code's transcripts, so th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -52,7 +53,9 @@ def observe(answer: dict[str, object], call: ApiCall) -> list[Observation]:
     assert message is not None
     assert message.usage is not None
     usage, model = message.usage, (message.model or "").strip()
-    key, flags = event_key(PREFIX, text_of(answer, "id") or "", created="", call=call)
+    # these answers have no time; where the id is a server's mere counter, its figures tell one from the next
+    figures = hashlib.sha256(msgspec.json.encode([model, usage], order="deterministic")).hexdigest()[:16]
+    key, flags = event_key(PREFIX, text_of(answer, "id") or "", created=figures, call=call)
     if mended.fault:
         return [Observation(source=labels.source, position=key, reject_reason=mended.fault)]
     output_tokens = usage.output_tokens or 0

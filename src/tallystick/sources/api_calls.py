@@ -32,10 +32,8 @@ class ApiCall(NamedTuple):
 
 def event_key(provider: str, answer_id: str, *, created: str, call: ApiCall) -> tuple[str, tuple[str, ...]]:
     """The key of an answer, and its flags. An id too short to be of one call only counts together with its time."""
-    if not answer_id:
-        return call.weak_key, ("weak_key",)
-    if _is_short_id(answer_id) is not None:
-        return f"{provider}:{answer_id}" + (f":{created}" if created else ""), ("weak_key",)
+    if not answer_id or _is_short_id(answer_id) is not None:
+        return (f"{provider}:{answer_id}:{created}" if answer_id and created else call.weak_key), ("weak_key",)
     if len(answer_id.encode()) > _MAX_ID_BYTES:
         answer_id = f"sha256:{hashlib.sha256(answer_id.encode()).hexdigest()}"
     return f"{provider}:{answer_id}", ()
