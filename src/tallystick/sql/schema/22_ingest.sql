@@ -365,6 +365,7 @@ begin
         i.inference_geo, i.input_tokens, i.cache_creation_5m_tokens, i.cache_creation_1h_tokens,
         i.cache_read_tokens, i.output_tokens, i.web_search_requests
       ) as cost_usd
+      offset 0 -- else it is worked out anew wherever it is named
     ) as c
     where (select b.is_fit from batch as b)
     on conflict on constraint token_usage_events_pkey do nothing
