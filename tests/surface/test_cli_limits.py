@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import time
@@ -35,15 +36,23 @@ def show_line(tally: Tally, said: Any, *, is_renewing: bool = False) -> str:
     tally.lines("statusline", "install")
     command = json.loads((tally.claude / "settings.json").read_text())["statusLine"]["command"]
     *_, renewal = shlex.split(command)
-    done = subprocess.run(
-        ["sh", "-c", command if is_renewing else command.removesuffix(shlex.quote(renewal)) + "''"],
-        env=tally.environ,
-        input=json.dumps(said),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    # whatever the line leaves to be done behind it has the end of this pipe until it is done
+    end, held = os.pipe()
+    try:
+        done = subprocess.run(
+            ["sh", "-c", command if is_renewing else command.removesuffix(shlex.quote(renewal)) + "''"],
+            env=tally.environ,
+            input=json.dumps(said),
+            capture_output=True,
+            pass_fds=[held],
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    finally:
+        os.close(held)
+    with os.fdopen(end, "rb") as behind:
+        behind.read()
     assert done.stderr == ""
     return done.stdout
 
@@ -64,7 +73,6 @@ def test_the_line_leaves_what_it_was_told_where_that_changed(fresh: Tally) -> No
     said = told(42.5, seven_day=week)
     before = time.time()
     show_line(fresh, said)
-    until(left_file(fresh).exists)
     left = json.loads(left_file(fresh).read_text())
     assert left["limits"] == said["rate_limits"]
     assert before <= left["observed_at"] <= time.time()
@@ -74,7 +82,7 @@ def test_the_line_leaves_what_it_was_told_where_that_changed(fresh: Tally) -> No
     assert left_file(fresh).stat() == written
     changed = {"seven_day": {**week, "used_percentage": 8}}
     show_line(fresh, {**said, "rate_limits": changed})
-    until(lambda: json.loads(left_file(fresh).read_text())["limits"] == changed)
+    assert json.loads(left_file(fresh).read_text())["limits"] == changed
     assert [file.name for file in left_file(fresh).parent.glob("statusline-limits*")] == ["statusline-limits.json"]
 
 
@@ -105,7 +113,6 @@ def test_what_the_line_was_told_is_shown_by_the_reports_and_by_the_next_line(own
     assert own.json("limits") == {"limits": []}
     said = told(42.5, seven_day={"used_percentage": 7, "resets_at": int(time.time()) + 50 * HOUR_S + 1800})
     show_line(own, said)
-    until(left_file(own).exists)
     own.lines("import")
     document = own.json("limits", "--no-import")
     five_hour, seven_day = document["limits"]
