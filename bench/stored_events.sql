@@ -47,7 +47,7 @@ as $$
 
   insert into public.token_usage_sessions (
     user_id, source, session_id, input_tokens, output_tokens, cache_creation_tokens, cache_read_tokens,
-    thinking_tokens, web_search_requests, message_count, event_count, unpriced_message_count, estimated_cost_usd,
+    thinking_tokens, web_search_requests, message_count, event_count, unpriced_event_count, estimated_cost_usd,
     session_started_at, last_activity_at, last_event_key, model_used, project, device, last_updated_at
   )
   select s.*, '2026-11-20 00:00:00+00' from tallystick.expected_sessions(p_user_id) as s;

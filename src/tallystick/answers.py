@@ -105,7 +105,7 @@ def _page_of(
     """A page of a report; its totals are of the whole report."""
     is_last = len(rows) < page.limit
     totals = add_up(rows) if is_last and page.after is None else totals_of_all()
-    unpriced = unpriced_models(ledger, usage, rows) if totals.unpriced_message_count else []
+    unpriced = unpriced_models(ledger, usage, rows) if totals.unpriced_event_count else []
     document = report_document(list_name, rows, totals=totals, unpriced=unpriced, usage=usage, by=by)
     following: Plain = None if is_last else {**page_key(rows[-1])}
     return {**document, "next": following}

@@ -46,7 +46,7 @@ class PublicTokenUsageByDay(BaseModel):
     project: str = Field(alias="project")
     source: str = Field(alias="source")
     thinking_tokens: int = Field(alias="thinking_tokens")
-    unpriced_message_count: int = Field(alias="unpriced_message_count")
+    unpriced_event_count: int = Field(alias="unpriced_event_count")
     usage_date: datetime.date = Field(alias="usage_date")
     user_id: uuid.UUID = Field(alias="user_id")
     web_search_requests: int = Field(alias="web_search_requests")
@@ -63,7 +63,7 @@ class PublicTokenUsageByDayInsert(TypedDict):
     project: Annotated[str, Field(alias="project")]
     source: Annotated[str, Field(alias="source")]
     thinking_tokens: Annotated[int, Field(alias="thinking_tokens")]
-    unpriced_message_count: Annotated[int, Field(alias="unpriced_message_count")]
+    unpriced_event_count: Annotated[int, Field(alias="unpriced_event_count")]
     usage_date: Annotated[datetime.date, Field(alias="usage_date")]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
     web_search_requests: Annotated[int, Field(alias="web_search_requests")]
@@ -80,7 +80,7 @@ class PublicTokenUsageByDayUpdate(TypedDict):
     project: NotRequired[Annotated[str, Field(alias="project")]]
     source: NotRequired[Annotated[str, Field(alias="source")]]
     thinking_tokens: NotRequired[Annotated[int, Field(alias="thinking_tokens")]]
-    unpriced_message_count: NotRequired[Annotated[int, Field(alias="unpriced_message_count")]]
+    unpriced_event_count: NotRequired[Annotated[int, Field(alias="unpriced_event_count")]]
     usage_date: NotRequired[Annotated[datetime.date, Field(alias="usage_date")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     web_search_requests: NotRequired[Annotated[int, Field(alias="web_search_requests")]]
@@ -98,7 +98,7 @@ class PublicTokenUsageBySessionDay(BaseModel):
     session_id: str = Field(alias="session_id")
     source: str = Field(alias="source")
     thinking_tokens: int = Field(alias="thinking_tokens")
-    unpriced_message_count: int = Field(alias="unpriced_message_count")
+    unpriced_event_count: int = Field(alias="unpriced_event_count")
     usage_date: datetime.date = Field(alias="usage_date")
     user_id: uuid.UUID = Field(alias="user_id")
     web_search_requests: int = Field(alias="web_search_requests")
@@ -116,7 +116,7 @@ class PublicTokenUsageBySessionDayInsert(TypedDict):
     session_id: Annotated[str, Field(alias="session_id")]
     source: Annotated[str, Field(alias="source")]
     thinking_tokens: Annotated[int, Field(alias="thinking_tokens")]
-    unpriced_message_count: Annotated[int, Field(alias="unpriced_message_count")]
+    unpriced_event_count: Annotated[int, Field(alias="unpriced_event_count")]
     usage_date: Annotated[datetime.date, Field(alias="usage_date")]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
     web_search_requests: Annotated[int, Field(alias="web_search_requests")]
@@ -134,7 +134,7 @@ class PublicTokenUsageBySessionDayUpdate(TypedDict):
     session_id: NotRequired[Annotated[str, Field(alias="session_id")]]
     source: NotRequired[Annotated[str, Field(alias="source")]]
     thinking_tokens: NotRequired[Annotated[int, Field(alias="thinking_tokens")]]
-    unpriced_message_count: NotRequired[Annotated[int, Field(alias="unpriced_message_count")]]
+    unpriced_event_count: NotRequired[Annotated[int, Field(alias="unpriced_event_count")]]
     usage_date: NotRequired[Annotated[datetime.date, Field(alias="usage_date")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     web_search_requests: NotRequired[Annotated[int, Field(alias="web_search_requests")]]
@@ -149,7 +149,7 @@ class PublicTokenUsageDaily(BaseModel):
     daily_output_tokens: int = Field(alias="daily_output_tokens")
     daily_session_count: int = Field(alias="daily_session_count")
     daily_thinking_tokens: int = Field(alias="daily_thinking_tokens")
-    daily_unpriced_message_count: int = Field(alias="daily_unpriced_message_count")
+    daily_unpriced_event_count: int = Field(alias="daily_unpriced_event_count")
     daily_web_search_requests: int = Field(alias="daily_web_search_requests")
     updated_at: datetime.datetime = Field(alias="updated_at")
     usage_date: datetime.date = Field(alias="usage_date")
@@ -165,7 +165,7 @@ class PublicTokenUsageDailyInsert(TypedDict):
     daily_output_tokens: Annotated[int, Field(alias="daily_output_tokens")]
     daily_session_count: Annotated[int, Field(alias="daily_session_count")]
     daily_thinking_tokens: Annotated[int, Field(alias="daily_thinking_tokens")]
-    daily_unpriced_message_count: Annotated[int, Field(alias="daily_unpriced_message_count")]
+    daily_unpriced_event_count: Annotated[int, Field(alias="daily_unpriced_event_count")]
     daily_web_search_requests: Annotated[int, Field(alias="daily_web_search_requests")]
     updated_at: Annotated[datetime.datetime, Field(alias="updated_at")]
     usage_date: Annotated[datetime.date, Field(alias="usage_date")]
@@ -181,7 +181,7 @@ class PublicTokenUsageDailyUpdate(TypedDict):
     daily_output_tokens: NotRequired[Annotated[int, Field(alias="daily_output_tokens")]]
     daily_session_count: NotRequired[Annotated[int, Field(alias="daily_session_count")]]
     daily_thinking_tokens: NotRequired[Annotated[int, Field(alias="daily_thinking_tokens")]]
-    daily_unpriced_message_count: NotRequired[Annotated[int, Field(alias="daily_unpriced_message_count")]]
+    daily_unpriced_event_count: NotRequired[Annotated[int, Field(alias="daily_unpriced_event_count")]]
     daily_web_search_requests: NotRequired[Annotated[int, Field(alias="daily_web_search_requests")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     usage_date: NotRequired[Annotated[datetime.date, Field(alias="usage_date")]]
@@ -493,7 +493,7 @@ class PublicTokenUsageSessions(BaseModel):
     session_started_at: datetime.datetime = Field(alias="session_started_at")
     source: str = Field(alias="source")
     thinking_tokens: int = Field(alias="thinking_tokens")
-    unpriced_message_count: int = Field(alias="unpriced_message_count")
+    unpriced_event_count: int = Field(alias="unpriced_event_count")
     user_id: uuid.UUID = Field(alias="user_id")
     web_search_requests: int = Field(alias="web_search_requests")
 
@@ -515,7 +515,7 @@ class PublicTokenUsageSessionsInsert(TypedDict):
     session_started_at: Annotated[datetime.datetime, Field(alias="session_started_at")]
     source: Annotated[str, Field(alias="source")]
     thinking_tokens: Annotated[int, Field(alias="thinking_tokens")]
-    unpriced_message_count: Annotated[int, Field(alias="unpriced_message_count")]
+    unpriced_event_count: Annotated[int, Field(alias="unpriced_event_count")]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
     web_search_requests: Annotated[int, Field(alias="web_search_requests")]
 
@@ -537,7 +537,7 @@ class PublicTokenUsageSessionsUpdate(TypedDict):
     session_started_at: NotRequired[Annotated[datetime.datetime, Field(alias="session_started_at")]]
     source: NotRequired[Annotated[str, Field(alias="source")]]
     thinking_tokens: NotRequired[Annotated[int, Field(alias="thinking_tokens")]]
-    unpriced_message_count: NotRequired[Annotated[int, Field(alias="unpriced_message_count")]]
+    unpriced_event_count: NotRequired[Annotated[int, Field(alias="unpriced_event_count")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     web_search_requests: NotRequired[Annotated[int, Field(alias="web_search_requests")]]
 
@@ -560,7 +560,7 @@ class PublicUsageBlockRow(BaseModel):
     models: Optional[List[str]] = Field(alias="models")
     event_count: Optional[int] = Field(alias="event_count")
     message_count: Optional[int] = Field(alias="message_count")
-    unpriced_message_count: Optional[int] = Field(alias="unpriced_message_count")
+    unpriced_event_count: Optional[int] = Field(alias="unpriced_event_count")
     input_tokens: Optional[int] = Field(alias="input_tokens")
     output_tokens: Optional[int] = Field(alias="output_tokens")
     thinking_tokens: Optional[int] = Field(alias="thinking_tokens")
@@ -601,7 +601,7 @@ class PublicUsageRow(BaseModel):
     session_count: Optional[int] = Field(alias="session_count")
     event_count: Optional[int] = Field(alias="event_count")
     message_count: Optional[int] = Field(alias="message_count")
-    unpriced_message_count: Optional[int] = Field(alias="unpriced_message_count")
+    unpriced_event_count: Optional[int] = Field(alias="unpriced_event_count")
     input_tokens: Optional[int] = Field(alias="input_tokens")
     output_tokens: Optional[int] = Field(alias="output_tokens")
     thinking_tokens: Optional[int] = Field(alias="thinking_tokens")
@@ -625,7 +625,7 @@ class PublicUsageSessionEventRow(BaseModel):
     cache_read_tokens: Optional[int] = Field(alias="cache_read_tokens")
     web_search_requests: Optional[int] = Field(alias="web_search_requests")
     message_count: Optional[int] = Field(alias="message_count")
-    unpriced_message_count: Optional[int] = Field(alias="unpriced_message_count")
+    unpriced_event_count: Optional[int] = Field(alias="unpriced_event_count")
     cost_usd: Optional[str] = Field(alias="cost_usd")
     cost_basis: Optional[str] = Field(alias="cost_basis")
     flags: Optional[List[str]] = Field(alias="flags")
@@ -640,7 +640,7 @@ class PublicUsageSessionRow(BaseModel):
     model: Optional[str] = Field(alias="model")
     event_count: Optional[int] = Field(alias="event_count")
     message_count: Optional[int] = Field(alias="message_count")
-    unpriced_message_count: Optional[int] = Field(alias="unpriced_message_count")
+    unpriced_event_count: Optional[int] = Field(alias="unpriced_event_count")
     input_tokens: Optional[int] = Field(alias="input_tokens")
     output_tokens: Optional[int] = Field(alias="output_tokens")
     thinking_tokens: Optional[int] = Field(alias="thinking_tokens")

@@ -50,7 +50,7 @@ MEMBERS: dict[str, Member] = {
     "session_count": Member("Distinct sessions; they do not add up over rows.", 1),
     "event_count": Member("Model calls.", 1),
     "message_count": Member("Messages; one for each call that was reported by itself.", 1),
-    "unpriced_message_count": Member("Messages of models without a price; the cost lacks them.", 0),
+    "unpriced_event_count": Member("Events without a price; the cost lacks them.", 0),
     "input_tokens": Member("Neither read from nor written to a cache.", 1200),
     "output_tokens": Member("All that is billed as output.", 340),
     "thinking_tokens": Member("How many of the output tokens are thinking.", 0),
@@ -110,7 +110,7 @@ MEMBERS: dict[str, Member] = {
     "digest": Member("64 hexadecimal digits.", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
     # around the rows of a report
     "totals": Member("What the whole report adds up to, whatever page this is.", None),
-    "unpriced_models": Member("The models without a price, most messages first.", []),
+    "unpriced_models": Member("The models without a price, most events first.", []),
     "range": Member("The days asked for.", None),
     "by": Member("What the rows are broken down by.", None),
     "next": Member("Give it, as JSON, as `after` for the next page; null where this is the last.", None),

@@ -134,7 +134,7 @@ class UsageRow(NamedTuple):
     session_count: int
     event_count: int
     message_count: int
-    unpriced_message_count: int
+    unpriced_event_count: int
     input_tokens: int
     output_tokens: int
     thinking_tokens: int
@@ -162,7 +162,7 @@ class SessionRow(NamedTuple):
     model: str | None
     event_count: int
     message_count: int
-    unpriced_message_count: int
+    unpriced_event_count: int
     input_tokens: int
     output_tokens: int
     thinking_tokens: int
@@ -189,7 +189,7 @@ class SessionEventRow(NamedTuple):
     cache_read_tokens: int
     web_search_requests: int
     message_count: int
-    unpriced_message_count: int
+    unpriced_event_count: int
     cost_usd: Decimal | None
     cost_basis: str
     flags: list[str]
@@ -212,7 +212,7 @@ class BlockRow(NamedTuple):
     models: list[str]
     event_count: int
     message_count: int
-    unpriced_message_count: int
+    unpriced_event_count: int
     input_tokens: int
     output_tokens: int
     thinking_tokens: int

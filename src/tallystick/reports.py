@@ -48,23 +48,23 @@ def exact(amount: Decimal) -> str:
 
 
 class Unpriced(NamedTuple):
-    """A model without a price, and how many messages it has in the range of the report."""
+    """A model without a price, and how many events it has in the range of the report."""
 
     model: str | None
-    unpriced_message_count: int
+    unpriced_event_count: int
 
 
 def unpriced_models(ledger: Ledger, usage: UsageFilter, rows: Sequence[ReportRow]) -> list[Unpriced]:
-    """The models behind the unpriced messages, most messages first."""
+    """The models behind the unpriced events, most events first."""
     if rows and isinstance(rows[0], SessionEventRow):
         counts: dict[str | None, int] = {}
         for row in rows:
             assert isinstance(row, SessionEventRow)
-            counts[row.model] = counts.get(row.model, 0) + row.unpriced_message_count
+            counts[row.model] = counts.get(row.model, 0) + row.unpriced_event_count
     else:
-        counts = {row.model: row.unpriced_message_count for row in ledger.usage_models(usage)}
+        counts = {row.model: row.unpriced_event_count for row in ledger.usage_models(usage)}
     unpriced = [Unpriced(model, count) for model, count in counts.items() if count]
-    return sorted(unpriced, key=lambda one: (-one.unpriced_message_count, one.model or ""))
+    return sorted(unpriced, key=lambda one: (-one.unpriced_event_count, one.model or ""))
 
 
 def report_document(

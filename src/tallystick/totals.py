@@ -25,7 +25,7 @@ class Totals(NamedTuple):
     web_search_requests: int
     message_count: int
     cost_usd: Decimal | None
-    unpriced_message_count: int
+    unpriced_event_count: int
 
 
 def all_tokens(row: ReportRow | Totals) -> int:
@@ -37,9 +37,7 @@ def add_up(rows: Iterable[ReportRow]) -> Totals:
     """Sum every count as integers and the cost as exact decimals."""
     rows = list(rows)
     costs = [row.cost_usd for row in rows if row.cost_usd is not None]
-    unpriced_message_count = sum(row.unpriced_message_count for row in rows)
-    # what knows sessions only has no messages, and its tokens may have no price all the same
-    is_unpriced = unpriced_message_count > 0 or any(map(all_tokens, rows))
+    unpriced_event_count = sum(row.unpriced_event_count for row in rows)
     return Totals(
         input_tokens=sum(row.input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
@@ -48,8 +46,8 @@ def add_up(rows: Iterable[ReportRow]) -> Totals:
         cache_read_tokens=sum(row.cache_read_tokens for row in rows),
         web_search_requests=sum(row.web_search_requests for row in rows),
         message_count=sum(row.message_count for row in rows),
-        cost_usd=None if is_unpriced and not costs else add_exactly(*costs),
-        unpriced_message_count=unpriced_message_count,
+        cost_usd=None if unpriced_event_count and not costs else add_exactly(*costs),
+        unpriced_event_count=unpriced_event_count,
     )
 
 

@@ -80,10 +80,10 @@ def test_a_report_says_what_the_ledger_says(
     assert report["time_zone"] == usage.time_zone
     assert report["by"] == query.get("by")
     assert Decimal(report["totals"]["cost_usd"] or 0) == sum(row.cost_usd or 0 for row in rows)
-    for count in ("input_tokens", "output_tokens", "cache_read_tokens", "message_count", "unpriced_message_count"):
+    for count in ("input_tokens", "output_tokens", "cache_read_tokens", "message_count", "unpriced_event_count"):
         assert report["totals"][count] == sum(getattr(row, count) for row in rows)
-    unpriced = report["totals"]["unpriced_message_count"]
-    expected = [{"model": "acme-large-1", "unpriced_message_count": unpriced}] if unpriced else []
+    unpriced = report["totals"]["unpriced_event_count"]
+    expected = [{"model": "acme-large-1", "unpriced_event_count": unpriced}] if unpriced else []
     assert report["unpriced_models"] == expected
 
 

@@ -21,7 +21,7 @@ ZONE = "Europe/Berlin"
 DAY_SUMS = (
     *("daily_event_count", "daily_input_tokens", "daily_output_tokens", "daily_cache_creation_tokens"),
     *("daily_cache_read_tokens", "daily_thinking_tokens", "daily_web_search_requests"),
-    *("daily_unpriced_message_count", "daily_cost_usd"),
+    *("daily_unpriced_event_count", "daily_cost_usd"),
 )
 
 

@@ -142,21 +142,20 @@ def chosen(calls: Iterable[Call], asked: Asked, *, account_zone: str) -> list[Ca
 
 def sums(calls: Sequence[Call]) -> Row:
     """The columns that every report adds up, in the order of the row classes."""
-    messages = sum(call.message_count for call in calls)
-    unpriced = sum(call.message_count for call in calls if call.cost_usd is None)
+    unpriced = sum(call.cost_usd is None for call in calls)
     cost = sum((call.cost_usd for call in calls if call.cost_usd is not None), Decimal(0))
     totals = {name: sum(getattr(call, name) for call in calls) for name in COUNTS}
     return {
         "event_count": len(calls),
-        "message_count": messages,
-        "unpriced_message_count": unpriced,
+        "message_count": sum(call.message_count for call in calls),
+        "unpriced_event_count": unpriced,
         "input_tokens": totals["input_tokens"],
         "output_tokens": totals["output_tokens"],
         "thinking_tokens": totals["thinking_tokens"],
         "cache_creation_tokens": sum(c.cache_creation_5m_tokens + c.cache_creation_1h_tokens for c in calls),
         "cache_read_tokens": totals["cache_read_tokens"],
         "web_search_requests": totals["web_search_requests"],
-        "cost_usd": money(cost) if cost != 0 or messages != unpriced else None,
+        "cost_usd": money(cost) if len(calls) != unpriced else None,
     }
 
 

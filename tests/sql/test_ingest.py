@@ -66,7 +66,7 @@ def test_unpriced_counts_the_new_ones_only(keeper: Keeper) -> None:
     assert keeper.ingest(observation(model="nobody-knows"))["unpriced"] == 0
     assert keeper.event()["cost_usd"] is None
     assert (keeper.event()["cost_basis"], keeper.event()["price_id"]) == ("unpriced", None)
-    assert keeper.days()[TWELFTH]["daily_unpriced_message_count"] == 1
+    assert keeper.days()[TWELFTH]["daily_unpriced_event_count"] == 1
     assert keeper.days()[TWELFTH]["daily_cost_usd"] == 0
 
 
@@ -131,7 +131,7 @@ def test_the_latest_call_of_a_session_gives_its_model_and_project(keeper: Keeper
     assert (keeper.session()["model_used"], keeper.session()["project"]) == ("model-a", "p")
     keeper.ingest(observation(4, occurred_at="2026-03-12T12:00:02Z", model="no-such-model", project="q"))
     assert (keeper.session()["model_used"], keeper.session()["project"]) == ("no-such-model", "q")
-    assert keeper.session()["unpriced_message_count"] == keeper.days()[TWELFTH]["daily_unpriced_message_count"] == 2
+    assert keeper.session()["unpriced_event_count"] == keeper.days()[TWELFTH]["daily_unpriced_event_count"] == 2
 
 
 # -- a better observation
@@ -252,7 +252,7 @@ def test_an_unpriced_event_is_priced_by_rerating_and_not_before(keeper: Keeper) 
     assert (receipt["old_cost_usd"], receipt["new_cost_usd"]) == (0, Decimal("0.000014"))
     assert (keeper.event()["cost_usd"], keeper.event()["cost_basis"]) == (Decimal("0.000014"), "custom")
     assert keeper.days()[TWELFTH]["daily_cost_usd"] == Decimal("0.000014")
-    assert keeper.days()[TWELFTH]["daily_unpriced_message_count"] == 0
+    assert keeper.days()[TWELFTH]["daily_unpriced_event_count"] == 0
     (version,) = keeper.versions()
     assert (version["reason"], version["cost_usd"], version["cost_basis"]) == ("rerated", None, "unpriced")
     assert (version["price_id"], version["event"]) == (None, None)

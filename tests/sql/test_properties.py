@@ -132,7 +132,7 @@ def assert_books_are_true(connection: psycopg.Connection[Any], user_id: str, see
     }
     days = connection.execute(
         "select usage_date, daily_event_count, daily_input_tokens, daily_output_tokens, daily_cache_creation_tokens,"
-        " daily_cache_read_tokens, daily_thinking_tokens, daily_web_search_requests, daily_unpriced_message_count,"
+        " daily_cache_read_tokens, daily_thinking_tokens, daily_web_search_requests, daily_unpriced_event_count,"
         " daily_cost_usd, daily_session_count from token_usage_daily where user_id = %s",
         [user_id],
     ).fetchall()

@@ -44,7 +44,7 @@ def test_the_latest_calls_come_first_with_all_that_is_known_of_them(db: Connecti
             "cache_read_tokens": 8,
             "web_search_requests": 0,
             "message_count": 1,
-            "unpriced_message_count": 0 if call.cost_usd else 1,
+            "unpriced_event_count": 0 if call.cost_usd else 1,
             "cost_usd": money(Decimal("0.01")) if call.cost_usd else None,
             "cost_basis": "reported" if call.cost_usd else "unpriced",
             "flags": [],

@@ -225,13 +225,30 @@ def test_what_nothing_prices_has_no_cost_and_what_is_free_costs_zero(db: Connect
     user_id = ingest(db, calls)
     for time_zone in (None, "Europe/Berlin"):
         rows = report(db, "usage_models", user_id, time_zone=time_zone)
-        assert [(row["model"], row["cost_usd"], row["unpriced_message_count"]) for row in rows] == [
-            *(("both", "0.03", 1), ("free", "0", 0), ("unknown", None, 3))
+        assert [(row["model"], row["cost_usd"], row["unpriced_event_count"]) for row in rows] == [
+            *(("both", "0.03", 1), ("free", "0", 0), ("unknown", None, 1))
         ]
         (day,) = report(db, "usage_daily", user_id, time_zone=time_zone)
-        assert (day["cost_usd"], day["unpriced_message_count"], day["input_tokens"]) == ("0.03", 4, 4)
+        assert (day["cost_usd"], day["unpriced_event_count"], day["input_tokens"]) == ("0.03", 2, 4)
     sessions = report(db, "usage_sessions", user_id)
     assert [row["cost_usd"] for row in sessions] == [None, "0", "0.03"]
+
+
+def test_what_is_known_without_messages_is_priced_or_not_all_the_same(db: Connection) -> None:
+    noon = utc("2026-06-01T12:00")
+    calls = [
+        Call(noon, project="/a", cost_usd=Decimal(1)),
+        Call(noon, project="/a", model="unknown", message_count=0, cost_usd=None, output_tokens=70),
+        Call(noon, project="/b", message_count=0, cost_usd=Decimal(0)),
+    ]
+    user_id = ingest(db, calls)
+    for time_zone in (None, "Europe/Berlin"):
+        rows = report(db, "usage_projects", user_id, time_zone=time_zone)
+        assert [(row["project"], row["cost_usd"], row["unpriced_event_count"]) for row in rows] == [
+            *(("/a", "1", 1), ("/b", "0", 0))
+        ]
+        (day,) = report(db, "usage_daily", user_id, time_zone=time_zone)
+        assert (day["cost_usd"], day["message_count"], day["unpriced_event_count"]) == ("1", 1, 1)
 
 
 def test_unknown_labels_are_null_and_are_asked_for_as_an_empty_text_or_null(db: Connection) -> None:

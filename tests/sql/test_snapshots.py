@@ -298,13 +298,13 @@ def test_without_price_and_estimate_it_is_unpriced(kept: Keeper) -> None:
     unknown = {"model_used": "nobody-knows", "estimated_cost_usd": None}
     assert send(kept, snapshot(**unknown)) == receipt(new=1, unpriced=1)
     assert deltas(kept)["snapshot:s1:2026-03-12:nobody-knows"]["cost_usd"] is None
-    assert kept.days()[TWELFTH]["daily_unpriced_message_count"] == 3
+    assert kept.days()[TWELFTH]["daily_unpriced_event_count"] == 1
     # an estimate that comes later is for all of it, and one that goes leaves nothing known
     assert send(kept, snapshot(model_used="nobody-knows")) == receipt(revised=1)
-    assert (kept.session()["estimated_cost_usd"], kept.session()["unpriced_message_count"]) == (Decimal("0.5"), 0)
+    assert (kept.session()["estimated_cost_usd"], kept.session()["unpriced_event_count"]) == (Decimal("0.5"), 0)
     assert send(kept, snapshot(**unknown)) == receipt()
     assert send(kept, grown(2, **unknown)) == receipt(revised=1)
-    assert (kept.session()["estimated_cost_usd"], kept.session()["unpriced_message_count"]) == (0, 6)
+    assert (kept.session()["estimated_cost_usd"], kept.session()["unpriced_event_count"]) == (0, 1)
 
 
 def test_an_estimate_that_fell_takes_back_what_its_own_day_has(kept: Keeper) -> None:

@@ -88,7 +88,7 @@ def expected(calls: Sequence[Call]) -> dict[str, Any]:
         "web_search_requests": sum(call.web_search_requests for call in calls),
         "message_count": len(calls),
         "cost_usd": f"{sum(costs, Decimal(0)).normalize():f}" if costs else None,
-        "unpriced_message_count": len(calls) - len(costs),
+        "unpriced_event_count": len(calls) - len(costs),
     }
 
 

@@ -147,7 +147,7 @@ def test_the_summary_is_the_sum_of_the_calls_to_the_last_digit(client: Client, t
     one_day = client.ask("usage_summary", since="2026-11-03", until="2026-11-03")
     assert one_day["cost_usd"] == "0.00053"  # haiku: 30 in at 1, 80 out at 5, 1,000 from the cache at 0.1 per million
     unpriced = client.ask("usage_summary", model=["acme-large-1"])
-    assert (unpriced["cost_usd"], unpriced["unpriced_message_count"]) == (None, 2)
+    assert (unpriced["cost_usd"], unpriced["unpriced_event_count"]) == (None, 2)
 
 
 def test_the_limits_are_those_that_the_provider_told(client: Client, books: Tally) -> None:

@@ -106,7 +106,7 @@ def test_the_daily_table_reads_as_it_should(books: Tally) -> None:
         "Total                        6  2,258   5,172       740        2,999     105,333         2    $0.17*",
         "",
         "Cost is the API-equivalent price: what the calls cost at list prices.",
-        "* Unpriced, its tokens counted but not its cost: acme-large-1 (2 messages).",
+        "* Unpriced, its tokens counted but not its cost: acme-large-1 (2 events).",
     ]
 
 
@@ -126,14 +126,14 @@ def test_a_breakdown_shows_each_group_with_its_parts_below(books: Tally) -> None
     assert heading.split()[1:] == ["1,237", "2,930", "2,500", "102,000", "$0.16"]
 
 
-def test_an_unpriced_model_is_named_with_its_messages_and_is_not_zero(books: Tally) -> None:
+def test_an_unpriced_model_is_named_with_its_events_and_is_not_zero(books: Tally) -> None:
     lines = books.lines("daily", "--no-import")
-    assert any("acme-large-1 (2 messages)" in line for line in lines)
+    assert any("acme-large-1 (2 events)" in line for line in lines)
     document = books.json("models", "--no-import")
     (unpriced,) = [row for row in document["models"] if row["model"] == "acme-large-1"]
     assert unpriced["cost_usd"] is None
     assert unpriced["output_tokens"] == 2020
-    assert document["unpriced_models"] == [{"model": "acme-large-1", "unpriced_message_count": 2}]
+    assert document["unpriced_models"] == [{"model": "acme-large-1", "unpriced_event_count": 2}]
     assert books.json("daily", "--no-import", "--model", "acme-large-1")["totals"]["cost_usd"] is None
     (line,) = [line for line in books.lines("models", "--no-import") if line.startswith("acme-large-1")]
     assert line.rstrip().endswith("unpriced")

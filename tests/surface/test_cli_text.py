@@ -39,8 +39,8 @@ from tallystick.reports import exact
 from tallystick.totals import add_exactly, add_up
 
 
-def usage_row(*, cost_usd: Decimal | None, unpriced_message_count: int = 0) -> UsageRow:
-    return UsageRow(None, None, None, None, "m", None, 1, 1, 1, unpriced_message_count, 1, 2, 0, 3, 4, 0, cost_usd)
+def usage_row(*, cost_usd: Decimal | None, unpriced_event_count: int = 0) -> UsageRow:
+    return UsageRow(None, None, None, None, "m", None, 1, 1, 1, unpriced_event_count, 1, 2, 0, 3, 4, 0, cost_usd)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_sums_of_costs_keep_every_digit(costs: list[Decimal]) -> None:
 
 
 def test_totals_are_unpriced_only_where_nothing_is_priced() -> None:
-    unpriced = usage_row(cost_usd=None, unpriced_message_count=1)
+    unpriced = usage_row(cost_usd=None, unpriced_event_count=1)
     assert add_up([unpriced, unpriced]).cost_usd is None
     assert add_up([unpriced, usage_row(cost_usd=Decimal("0.10"))]).cost_usd == Decimal("0.1")
     assert add_up([]).cost_usd == 0

@@ -81,7 +81,7 @@ def test_a_price_of_ones_own_prices_what_was_unpriced(own: Tally) -> None:
         "Those cost $0.00 before and $0.02 now; the old costs are kept.",
     ]
     (row,) = own.json("models", "--no-import", "--model", "acme-large-1")["models"]
-    assert (row["cost_usd"], row["unpriced_message_count"]) == ("0.01919", 0)
+    assert (row["cost_usd"], row["unpriced_event_count"]) == ("0.01919", 0)
     assert not any("Unpriced" in line for line in own.lines("daily", "--no-import"))
     assert own.lines("verify")[-1].startswith("All ")
 

@@ -72,7 +72,7 @@ def test_what_goes_in_comes_out(ledger: Ledger) -> None:
     cost = (1000 * INPUT_USD + 100 * OUTPUT_USD) / 1_000_000
     (day,) = ledger.usage_daily(EVERYTHING)
     assert (day.period_start, day.event_count, day.session_count) == (date(2026, 3, 12), 2, 2)
-    assert (day.input_tokens, day.output_tokens, day.unpriced_message_count) == (2000, 200, 1)
+    assert (day.input_tokens, day.output_tokens, day.unpriced_event_count) == (2000, 200, 1)
     assert day.cost_usd == cost
     assert isinstance(day.cost_usd, Decimal)
     assert ledger.usage_summary(EVERYTHING) == day._replace(period_start=None)

@@ -15,9 +15,8 @@ def row(*, cost_usd: Decimal | None, **counts: int) -> UsageRow:
     return UsageRow(**{**labels, **NOTHING, **counts, "cost_usd": cost_usd})
 
 
-def test_tokens_without_a_price_cost_nothing_known_though_nobody_knows_of_messages() -> None:
-    assert add_up([row(cost_usd=None, output_tokens=5)]).cost_usd is None
-    assert add_up([row(cost_usd=None, unpriced_message_count=1)]).cost_usd is None
+def test_where_nothing_has_a_price_no_cost_is_known_though_nobody_knows_of_messages() -> None:
+    assert add_up([row(cost_usd=None, unpriced_event_count=1)]).cost_usd is None
 
 
 def test_nothing_used_costs_nothing_and_what_is_priced_is_added() -> None:
@@ -26,6 +25,6 @@ def test_nothing_used_costs_nothing_and_what_is_priced_is_added() -> None:
     rows = [
         row(cost_usd=Decimal("0.1"), output_tokens=5),
         row(cost_usd=Decimal("0.2")),
-        row(cost_usd=None, input_tokens=1),
+        row(cost_usd=None, unpriced_event_count=1),
     ]
     assert add_up(rows).cost_usd == Decimal("0.3")

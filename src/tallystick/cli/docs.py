@@ -27,7 +27,7 @@ OUTPUT = """\
 `projects`, `blocks`; `events` for one session), and its rows have the columns of the function of the same name in SQL
 (`usage_daily()`, ...), with every cost as a decimal string, exact to the last digit, or null where nothing is priced.
 Beside it stand `totals` (`input_tokens`, `output_tokens`, `thinking_tokens`, `cache_creation_tokens`,
-`cache_read_tokens`, `web_search_requests`, `message_count`, `cost_usd`, `unpriced_message_count`), `unpriced_models`,
+`cache_read_tokens`, `web_search_requests`, `message_count`, `cost_usd`, `unpriced_event_count`), `unpriced_models`,
 `range` (`since` and `until`, null where open), `time_zone` and `by`. `--csv` prints the rows alone."""
 
 

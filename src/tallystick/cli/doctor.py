@@ -115,10 +115,10 @@ def rejected_lines(rejects: Sequence[RejectRow], unknown: Counter[str]) -> list[
 
 def unpriced_lines(models: Sequence[UsageRow]) -> list[str]:
     """Each model without a price."""
-    unpriced = [row for row in models if row.unpriced_message_count]
+    unpriced = [row for row in models if row.unpriced_event_count]
     if not unpriced:
         return ["none"]
-    lines = [f"{label(row.model)}: {plural(row.unpriced_message_count, 'message')}" for row in unpriced]
+    lines = [f"{label(row.model)}: {plural(row.unpriced_event_count, 'event')}" for row in unpriced]
     return [*lines, "Put prices that fit (also their speed and tier) into prices.json, then run `tally rerate`."]
 
 

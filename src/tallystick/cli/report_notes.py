@@ -51,7 +51,7 @@ def notes_under(
 
 def _unpriced_words(unpriced: Sequence[Unpriced], is_partly_unpriced: bool) -> str:
     named = [
-        f"{label(model)} ({grouped(count)} {'message' if count == 1 else 'messages'})"
+        f"{label(model)} ({grouped(count)} {'event' if count == 1 else 'events'})"
         for model, count in unpriced[:MOST_UNPRICED]
     ]
     if len(unpriced) > MOST_UNPRICED:

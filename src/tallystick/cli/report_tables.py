@@ -155,7 +155,7 @@ def usage_cells(row: ReportRow | Totals) -> tuple[str, ...]:
     """The cells of USAGE_COLUMNS; a pause has none, and sessions are not summed, because one may be in many lines."""
     if isinstance(row, BlockRow) and row.is_gap:
         return ("",) * len(USAGE_COLUMNS)
-    mark = PARTLY_UNPRICED if row.unpriced_message_count and row.cost_usd is not None else ""
+    mark = PARTLY_UNPRICED if row.unpriced_event_count and row.cost_usd is not None else ""
     return (
         grouped(row.session_count) if isinstance(row, UsageRow) else "",
         grouped(row.message_count),

@@ -77,7 +77,7 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
     answer = Answer(
         rows=rows,
         totals=totals,
-        unpriced=unpriced_models(books.ledger, usage, rows) if totals.unpriced_message_count else [],
+        unpriced=unpriced_models(books.ledger, usage, rows) if totals.unpriced_event_count else [],
         usage=usage,
         known_sources=[] if rows else _known_sources(books.ledger),
         limits=_limits(books.ledger, usage) if report.has_limits else [],
@@ -143,7 +143,7 @@ def _table_lines(
         *notes_under(
             answer.unpriced,
             left_out=table.left_out,
-            is_partly_unpriced=any(row.unpriced_message_count and row.cost_usd is not None for row in rows),
+            is_partly_unpriced=any(row.unpriced_event_count and row.cost_usd is not None for row in rows),
             terminal=terminal,
         ),
     ]

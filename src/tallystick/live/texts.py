@@ -74,9 +74,9 @@ def today_words(figures: Figures, *, width: int, is_brief: bool) -> Words:
     rows = [(name, *(cells[names[name]] for cells in both)) for name in shown]
     if is_brief:
         rows.append(("Tokens", *(grouped(all_tokens(totals)) for totals in (figures.today, figures.yesterday))))
-    unpriced = [totals.unpriced_message_count for totals in (figures.today, figures.yesterday)]
+    unpriced = [totals.unpriced_event_count for totals in (figures.today, figures.yesterday)]
     if any(unpriced):
-        rows.append((f"{PARTLY_UNPRICED} unpriced", *(plural(count, "message") for count in unpriced)))
+        rows.append((f"{PARTLY_UNPRICED} unpriced", *(plural(count, "event") for count in unpriced)))
     return _list(columns, rows, width=width)
 
 
@@ -120,7 +120,7 @@ def official_lines(figures: Figures, *, width: int, now: datetime) -> list[str]:
 
 
 def _cost(cost_usd: Decimal | None, block: BlockRow) -> str:
-    mark = PARTLY_UNPRICED if block.unpriced_message_count and cost_usd is not None else ""
+    mark = PARTLY_UNPRICED if block.unpriced_event_count and cost_usd is not None else ""
     return dollars(cost_usd) + mark
 
 

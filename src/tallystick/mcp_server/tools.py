@@ -50,7 +50,7 @@ FIGURES = (
     "Token counts are integers; input_tokens are those neither read from nor written to a cache, and thinking_tokens "
     "are a part of output_tokens. cost_usd is an exact decimal text in US dollars: what the calls cost at the API's "
     "list prices of their day, whatever the user's plan charges. null is not 0: nothing in that row has a price; "
-    "unpriced_message_count says how many messages the cost lacks. Add costs as decimals, never as floats."
+    "unpriced_event_count says how many events the cost lacks. Add costs as decimals, never as floats."
 )
 RANGE = (
     "since and until are inclusive days of `timezone`, which left out is the ledger's own (time_zone in the answer); "

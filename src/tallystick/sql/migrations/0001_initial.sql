@@ -303,7 +303,7 @@ create table public.token_usage_sessions (
   web_search_requests bigint not null,
   message_count bigint not null,
   event_count bigint not null,
-  unpriced_message_count bigint not null,
+  unpriced_event_count bigint not null,
   estimated_cost_usd numeric not null,
   session_started_at timestamptz not null,
   last_activity_at timestamptz not null,
@@ -318,7 +318,7 @@ create table public.token_usage_sessions (
 with (fillfactor = 80);
 comment on table public.token_usage_sessions is 'One row per session: the sums of its events.';
 comment on column public.token_usage_sessions.estimated_cost_usd is
-  'Sum of the costs of the priced events, US dollars; unpriced_message_count says what is missing from it.';
+  'Sum of the costs of the priced events, US dollars; unpriced_event_count says what is missing from it.';
 comment on column public.token_usage_sessions.last_event_key is 'The latest call; model, project and device are its.';
 comment on column public.token_usage_sessions.model_used is 'The model of the latest call.';
 
@@ -334,7 +334,7 @@ create table public.token_usage_daily (
   daily_session_count bigint not null,
   daily_message_count bigint not null,
   daily_event_count bigint not null,
-  daily_unpriced_message_count bigint not null,
+  daily_unpriced_event_count bigint not null,
   daily_cost_usd numeric not null,
   updated_at timestamptz not null,
   constraint token_usage_daily_pkey primary key (user_id, usage_date),
@@ -354,7 +354,7 @@ create table public.token_usage_by_day (
   model text collate "C" not null,
   event_count bigint not null,
   message_count bigint not null,
-  unpriced_message_count bigint not null,
+  unpriced_event_count bigint not null,
   input_tokens bigint not null,
   output_tokens bigint not null,
   thinking_tokens bigint not null,
@@ -377,7 +377,7 @@ create table public.token_usage_by_session_day (
   model text collate "C" not null,
   event_count bigint not null,
   message_count bigint not null,
-  unpriced_message_count bigint not null,
+  unpriced_event_count bigint not null,
   input_tokens bigint not null,
   output_tokens bigint not null,
   thinking_tokens bigint not null,
@@ -888,7 +888,7 @@ create type tallystick.usage_move as (
   model text collate "C",
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -914,7 +914,7 @@ begin
   update public.token_usage_by_session_day as t set
     event_count = t.event_count + p_move.event_count,
     message_count = t.message_count + p_move.message_count,
-    unpriced_message_count = t.unpriced_message_count + p_move.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + p_move.unpriced_event_count,
     input_tokens = t.input_tokens + p_move.input_tokens,
     output_tokens = t.output_tokens + p_move.output_tokens,
     thinking_tokens = t.thinking_tokens + p_move.thinking_tokens,
@@ -931,7 +931,7 @@ begin
   update public.token_usage_by_day as t set
     event_count = t.event_count + p_move.event_count,
     message_count = t.message_count + p_move.message_count,
-    unpriced_message_count = t.unpriced_message_count + p_move.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + p_move.unpriced_event_count,
     input_tokens = t.input_tokens + p_move.input_tokens,
     output_tokens = t.output_tokens + p_move.output_tokens,
     thinking_tokens = t.thinking_tokens + p_move.thinking_tokens,
@@ -950,7 +950,7 @@ begin
     daily_web_search_requests = t.daily_web_search_requests + p_move.web_search_requests,
     daily_message_count = t.daily_message_count + p_move.message_count,
     daily_event_count = t.daily_event_count + p_move.event_count,
-    daily_unpriced_message_count = t.daily_unpriced_message_count + p_move.unpriced_message_count,
+    daily_unpriced_event_count = t.daily_unpriced_event_count + p_move.unpriced_event_count,
     daily_cost_usd = t.daily_cost_usd + p_move.cost_usd,
     updated_at = tallystick.current_time()
   where t.user_id = p_user_id and t.usage_date = p_move.usage_date;
@@ -963,7 +963,7 @@ begin
     web_search_requests = t.web_search_requests + p_move.web_search_requests,
     message_count = t.message_count + p_move.message_count,
     event_count = t.event_count + p_move.event_count,
-    unpriced_message_count = t.unpriced_message_count + p_move.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + p_move.unpriced_event_count,
     estimated_cost_usd = t.estimated_cost_usd + p_move.cost_usd,
     session_started_at = first.occurred_at,
     last_activity_at = latest.occurred_at,
@@ -1026,7 +1026,7 @@ begin
       group by s.usage_date
     )
     select m.usage_date, sum(m.event_count) as event_count, sum(m.message_count) as message_count,
-      sum(m.unpriced_message_count) as unpriced_message_count, sum(m.input_tokens) as input_tokens,
+      sum(m.unpriced_event_count) as unpriced_event_count, sum(m.input_tokens) as input_tokens,
       sum(m.output_tokens) as output_tokens, sum(m.thinking_tokens) as thinking_tokens,
       sum(m.cache_creation_tokens) as cache_creation_tokens, sum(m.cache_read_tokens) as cache_read_tokens,
       sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd,
@@ -1049,19 +1049,19 @@ begin
     daily_session_count = t.daily_session_count + m.session_count,
     daily_message_count = t.daily_message_count + m.message_count,
     daily_event_count = t.daily_event_count + m.event_count,
-    daily_unpriced_message_count = t.daily_unpriced_message_count + m.unpriced_message_count,
+    daily_unpriced_event_count = t.daily_unpriced_event_count + m.unpriced_event_count,
     daily_cost_usd = t.daily_cost_usd + m.cost_usd,
     updated_at = tallystick.current_time()
   when not matched then insert values (
     p_user_id, m.usage_date, m.input_tokens, m.output_tokens, m.cache_creation_tokens, m.cache_read_tokens,
     m.thinking_tokens, m.web_search_requests, m.session_count, m.message_count, m.event_count,
-    m.unpriced_message_count, m.cost_usd, tallystick.current_time()
+    m.unpriced_event_count, m.cost_usd, tallystick.current_time()
   );
 
   merge into public.token_usage_by_day as t
   using (
     select m.usage_date, m.source, m.project, m.model, sum(m.event_count) as event_count,
-      sum(m.message_count) as message_count, sum(m.unpriced_message_count) as unpriced_message_count,
+      sum(m.message_count) as message_count, sum(m.unpriced_event_count) as unpriced_event_count,
       sum(m.input_tokens) as input_tokens, sum(m.output_tokens) as output_tokens,
       sum(m.thinking_tokens) as thinking_tokens, sum(m.cache_creation_tokens) as cache_creation_tokens,
       sum(m.cache_read_tokens) as cache_read_tokens, sum(m.web_search_requests) as web_search_requests,
@@ -1078,7 +1078,7 @@ begin
   when matched then update set
     event_count = t.event_count + m.event_count,
     message_count = t.message_count + m.message_count,
-    unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + m.unpriced_event_count,
     input_tokens = t.input_tokens + m.input_tokens,
     output_tokens = t.output_tokens + m.output_tokens,
     thinking_tokens = t.thinking_tokens + m.thinking_tokens,
@@ -1088,7 +1088,7 @@ begin
     cost_usd = t.cost_usd + m.cost_usd
   when not matched then insert values (
     p_user_id, m.usage_date, m.source, m.project, m.model, m.event_count, m.message_count,
-    m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+    m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.web_search_requests, m.cost_usd
   );
 
@@ -1106,7 +1106,7 @@ begin
   when matched then update set
     event_count = t.event_count + m.event_count,
     message_count = t.message_count + m.message_count,
-    unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + m.unpriced_event_count,
     input_tokens = t.input_tokens + m.input_tokens,
     output_tokens = t.output_tokens + m.output_tokens,
     thinking_tokens = t.thinking_tokens + m.thinking_tokens,
@@ -1116,7 +1116,7 @@ begin
     cost_usd = t.cost_usd + m.cost_usd
   when not matched then insert values (
     p_user_id, m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
-    m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+    m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.web_search_requests, m.cost_usd
   );
 
@@ -1129,7 +1129,7 @@ begin
       ) as place
     from (
       select m.source, m.session_id, sum(m.event_count) as event_count, sum(m.message_count) as message_count,
-        sum(m.unpriced_message_count) as unpriced_message_count, sum(m.input_tokens) as input_tokens,
+        sum(m.unpriced_event_count) as unpriced_event_count, sum(m.input_tokens) as input_tokens,
         sum(m.output_tokens) as output_tokens, sum(m.thinking_tokens) as thinking_tokens,
         sum(m.cache_creation_tokens) as cache_creation_tokens, sum(m.cache_read_tokens) as cache_read_tokens,
         sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd
@@ -1157,7 +1157,7 @@ begin
     web_search_requests = t.web_search_requests + m.web_search_requests,
     message_count = t.message_count + m.message_count,
     event_count = t.event_count + m.event_count,
-    unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + m.unpriced_event_count,
     estimated_cost_usd = t.estimated_cost_usd + m.cost_usd,
     session_started_at = m.first_at,
     last_activity_at = m.last_at,
@@ -1169,7 +1169,7 @@ begin
   when not matched then insert values (
     p_user_id, m.source, m.session_id, m.input_tokens, m.output_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.thinking_tokens, m.web_search_requests, m.message_count, m.event_count,
-    m.unpriced_message_count, m.cost_usd, m.first_at, m.last_at, m.event_key, tallystick.current_time(), m.model,
+    m.unpriced_event_count, m.cost_usd, m.first_at, m.last_at, m.event_key, tallystick.current_time(), m.model,
     m.project, m.device
   );
 end
@@ -1259,7 +1259,7 @@ begin
   move as (
     select (s.e).usage_date, (s.e).source, (s.e).session_id, (s.e).project, (s.e).model,
       sum(s.sign) as event_count, sum(s.sign * (s.e).message_count) as message_count,
-      sum(s.sign * case when (s.e).cost_usd is null then (s.e).message_count else 0 end) as unpriced_message_count,
+      sum(s.sign * ((s.e).cost_usd is null)::int) as unpriced_event_count,
       sum(s.sign * (s.e).input_tokens) as input_tokens, sum(s.sign * (s.e).output_tokens) as output_tokens,
       sum(s.sign * (s.e).thinking_tokens) as thinking_tokens,
       sum(s.sign * ((s.e).cache_creation_5m_tokens + (s.e).cache_creation_1h_tokens)) as cache_creation_tokens,
@@ -1270,7 +1270,7 @@ begin
   )
   select array_agg(row(
       m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
-      m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+      m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
       m.cache_read_tokens, m.web_search_requests, m.cost_usd
     )::tallystick.usage_move)
     into v_moves
@@ -1658,7 +1658,6 @@ begin
   move as (
     select n.usage_date, n.source, n.session_id, n.project, n.model, count(*) as event_count,
       sum(n.message_count)::bigint as message_count,
-      coalesce(sum(n.message_count) filter (where n.cost_usd is null), 0)::bigint as unpriced_message_count,
       count(*) filter (where n.cost_usd is null) as unpriced_event_count,
       sum(n.input_tokens)::bigint as input_tokens, sum(n.output_tokens)::bigint as output_tokens,
       sum(n.thinking_tokens)::bigint as thinking_tokens,
@@ -1672,7 +1671,7 @@ begin
   select b.received, b.is_fit, coalesce(sum(m.event_count), 0), coalesce(sum(m.unpriced_event_count), 0),
     array_agg(row(
       m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
-      m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+      m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
       m.cache_read_tokens, m.web_search_requests, m.cost_usd
     )::tallystick.usage_move)
     into received, is_fit, new, unpriced, moves
@@ -2956,7 +2955,7 @@ create type tallystick.usage_total as (
   device text collate "C",
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -3126,7 +3125,7 @@ begin
     case when p_grouping.by_device then s.device else '' end,
     case when not p_grouping.is_list then sum(s.event_count)::bigint end,
     case when not p_grouping.is_list then sum(s.message_count)::bigint end,
-    case when not p_grouping.is_list then sum(s.unpriced_message_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.unpriced_event_count)::bigint end,
     case when not p_grouping.is_list then sum(s.input_tokens)::bigint end,
     case when not p_grouping.is_list then sum(s.output_tokens)::bigint end,
     case when not p_grouping.is_list then sum(s.thinking_tokens)::bigint end,
@@ -3137,7 +3136,7 @@ begin
     case when p_grouping.lists_models then array_agg(distinct s.model) end
   from (
     select d.usage_date, d.source, ''::text as session_id, d.project, d.model, ''::text as device, d.event_count,
-      d.message_count, d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
+      d.message_count, d.unpriced_event_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
       d.cache_creation_tokens, d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
     where p_road = 'by_day' and d.user_id = p_user_id
@@ -3147,7 +3146,7 @@ begin
       and (p_filter.models is null or d.model = any (p_filter.models))
     union all
     select d.usage_date, d.source, d.session_id, d.project, d.model, ''::text, d.event_count, d.message_count,
-      d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
+      d.unpriced_event_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
     where p_road = 'by_session_day' and d.user_id = p_user_id
@@ -3158,7 +3157,7 @@ begin
       and (p_filter.sessions is null or d.session_id = any (p_filter.sessions))
     union all
     select (e.occurred_at at time zone p_filter.time_zone)::date, e.source, e.session_id, e.project, e.model,
-      e.device, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
+      e.device, 1::bigint, e.message_count, (e.cost_usd is null)::int::bigint,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
     from tallystick.selected_events(p_user_id, p_filter) as f
@@ -3172,18 +3171,14 @@ comment on function tallystick.usage_totals is
   'The sums of a report, by its labels: road is by_day, by_session_day or events, and any other gives none.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
 
--- Nothing is priced where every message is unpriced and the costs add up to 0. A group of priced events that have no
--- message and cost nothing reads the same: the rollups do not tell them apart.
-create function tallystick.cost_text(p_cost_usd numeric, p_message_count bigint, p_unpriced_message_count bigint)
+create function tallystick.cost_text(p_cost_usd numeric, p_event_count bigint, p_unpriced_event_count bigint)
 returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case
-    when p_cost_usd <> 0 or p_message_count <> p_unpriced_message_count then trim_scale(p_cost_usd)::text
-  end;
+  return case when p_event_count <> p_unpriced_event_count then trim_scale(p_cost_usd)::text end;
 end
 $$;
 comment on function tallystick.cost_text is 'A sum of costs on its way out; null where nothing is priced.';
@@ -3201,7 +3196,7 @@ create type public.usage_row as (
   session_count bigint,
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -3266,10 +3261,10 @@ begin
   if v_road = 'daily' then
     return query
     select d.usage_date, null::text, null::text, null::text, null::text, null::text, d.daily_session_count,
-      d.daily_event_count, d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens,
+      d.daily_event_count, d.daily_message_count, d.daily_unpriced_event_count, d.daily_input_tokens,
       d.daily_output_tokens, d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens,
       d.daily_web_search_requests,
-      tallystick.cost_text(d.daily_cost_usd, d.daily_message_count, d.daily_unpriced_message_count)
+      tallystick.cost_text(d.daily_cost_usd, d.daily_event_count, d.daily_unpriced_event_count)
     from public.token_usage_daily as d
     where d.user_id = p_user_id and d.usage_date between v_filter.since and v_filter.until
       and (p_after is null or d.usage_date > v_after.period_start)
@@ -3288,9 +3283,9 @@ begin
   return query
   select nullif(t.period_start, '-infinity'), nullif(t.source, ''), nullif(t.session_id, ''), nullif(t.project, ''),
     nullif(t.model, ''), nullif(t.device, ''), case when v_grouping.by_session then 1 else n.session_count end,
-    t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
+    t.event_count, t.message_count, t.unpriced_event_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
-    tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
+    tallystick.cost_text(t.cost_usd, t.event_count, t.unpriced_event_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   left join (
     select s.period_start, case when v_grouping.by_source then s.source else '' end as source, s.project, s.model,
@@ -3426,7 +3421,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select null::date, null::text, null::text, null::text, null::text, null::text,
     coalesce(r.session_count, 0), coalesce(r.event_count, 0), coalesce(r.message_count, 0),
-    coalesce(r.unpriced_message_count, 0),
+    coalesce(r.unpriced_event_count, 0),
     coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
     coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
     case when r.event_count is null then '0' else r.cost_usd end
@@ -3452,7 +3447,7 @@ create type public.usage_session_row as (
   model text,
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -3479,7 +3474,7 @@ create type public.usage_session_event_row as (
   cache_read_tokens bigint,
   web_search_requests bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   cost_usd text,
   cost_basis text,
   flags text[]
@@ -3564,9 +3559,9 @@ begin
     nullif(case when v_grouping.by_project then t.project else z.project end, ''),
     nullif(case when v_grouping.by_device then t.device else z.device end, ''),
     nullif(case when v_grouping.by_model then t.model else z.model_used end, ''),
-    t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
+    t.event_count, t.message_count, t.unpriced_event_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
-    tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
+    tallystick.cost_text(t.cost_usd, t.event_count, t.unpriced_event_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   join public.token_usage_sessions as z
     on z.user_id = p_user_id and z.source = t.source and z.session_id = t.session_id
@@ -3655,7 +3650,7 @@ begin
     p_event.output_tokens, p_event.thinking_tokens,
     p_event.cache_creation_5m_tokens + p_event.cache_creation_1h_tokens, p_event.cache_read_tokens,
     p_event.web_search_requests, p_event.message_count,
-    case when p_event.cost_usd is null then p_event.message_count else 0 end,
+    (p_event.cost_usd is null)::int::bigint,
     trim_scale(p_event.cost_usd)::text, p_event.cost_basis, p_event.flags
   )::public.usage_session_event_row;
 end
@@ -3831,7 +3826,7 @@ create type public.usage_block_row as (
   models text[],
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -3962,9 +3957,9 @@ begin
   )
   select l.block_start, l.block_end, false, l.block_start <= v_now and v_now < l.block_end, l.first_activity_at,
     l.last_activity_at, nullif(l.source, ''), nullif(l.session_id, ''), nullif(l.project, ''), nullif(l.model, ''),
-    nullif(l.device, ''), array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_message_count,
+    nullif(l.device, ''), array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_event_count,
     l.input_tokens, l.output_tokens, l.thinking_tokens, l.cache_creation_tokens, l.cache_read_tokens,
-    l.web_search_requests, tallystick.cost_text(l.cost_usd, l.message_count, l.unpriced_message_count)
+    l.web_search_requests, tallystick.cost_text(l.cost_usd, l.event_count, l.unpriced_event_count)
   from listed as l
   where p_after is null or (l.block_start, l.source, l.session_id, l.project, l.model, l.device)
     > (v_after.at, v_after.source, v_after.session_id, v_after.project, v_after.model, v_after.device)
@@ -4549,7 +4544,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select e.user_id, e.usage_date, e.source, e.session_id, e.project, e.model, count(*),
-    sum(e.message_count)::bigint, coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint,
+    sum(e.message_count)::bigint, count(*) filter (where e.cost_usd is null),
     sum(e.input_tokens)::bigint, sum(e.output_tokens)::bigint, sum(e.thinking_tokens)::bigint,
     sum(e.cache_creation_5m_tokens + e.cache_creation_1h_tokens)::bigint, sum(e.cache_read_tokens)::bigint,
     sum(e.web_search_requests)::bigint, coalesce(sum(e.cost_usd), 0)
@@ -4567,7 +4562,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, d.source, d.project, d.model, sum(d.event_count)::bigint,
-    sum(d.message_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.input_tokens)::bigint,
+    sum(d.message_count)::bigint, sum(d.unpriced_event_count)::bigint, sum(d.input_tokens)::bigint,
     sum(d.output_tokens)::bigint, sum(d.thinking_tokens)::bigint, sum(d.cache_creation_tokens)::bigint,
     sum(d.cache_read_tokens)::bigint, sum(d.web_search_requests)::bigint, sum(d.cost_usd)
   from tallystick.expected_by_session_day(p_user_id) as d
@@ -4580,7 +4575,7 @@ returns table (
   user_id uuid, usage_date date, daily_input_tokens bigint, daily_output_tokens bigint,
   daily_cache_creation_tokens bigint, daily_cache_read_tokens bigint, daily_thinking_tokens bigint,
   daily_web_search_requests bigint, daily_session_count bigint, daily_message_count bigint,
-  daily_event_count bigint, daily_unpriced_message_count bigint, daily_cost_usd numeric
+  daily_event_count bigint, daily_unpriced_event_count bigint, daily_cost_usd numeric
 )
 language sql
 stable
@@ -4589,7 +4584,7 @@ as $$
   select d.user_id, d.usage_date, sum(d.input_tokens)::bigint, sum(d.output_tokens)::bigint,
     sum(d.cache_creation_tokens)::bigint, sum(d.cache_read_tokens)::bigint, sum(d.thinking_tokens)::bigint,
     sum(d.web_search_requests)::bigint, count(distinct (d.source, d.session_id)), sum(d.message_count)::bigint,
-    sum(d.event_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.cost_usd)
+    sum(d.event_count)::bigint, sum(d.unpriced_event_count)::bigint, sum(d.cost_usd)
   from tallystick.expected_by_session_day(p_user_id) as d
   group by d.user_id, d.usage_date
 $$;
@@ -4599,7 +4594,7 @@ create function tallystick.expected_sessions(p_user_id uuid)
 returns table (
   user_id uuid, source text, session_id text, input_tokens bigint, output_tokens bigint,
   cache_creation_tokens bigint, cache_read_tokens bigint, thinking_tokens bigint, web_search_requests bigint,
-  message_count bigint, event_count bigint, unpriced_message_count bigint, estimated_cost_usd numeric,
+  message_count bigint, event_count bigint, unpriced_event_count bigint, estimated_cost_usd numeric,
   session_started_at timestamptz, last_activity_at timestamptz, last_event_key text, model_used text, project text,
   device text
 )
@@ -4609,7 +4604,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
     s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
-    s.unpriced_message_count, s.estimated_cost_usd, s.session_started_at, (s.latest).occurred_at,
+    s.unpriced_event_count, s.estimated_cost_usd, s.session_started_at, (s.latest).occurred_at,
     (s.latest).event_key, (s.latest).model, (s.latest).project, (s.latest).device
   from (
     select e.user_id, e.source, e.session_id, sum(e.input_tokens)::bigint as input_tokens,
@@ -4618,7 +4613,7 @@ as $$
       sum(e.cache_read_tokens)::bigint as cache_read_tokens, sum(e.thinking_tokens)::bigint as thinking_tokens,
       sum(e.web_search_requests)::bigint as web_search_requests, sum(e.message_count)::bigint as message_count,
       count(*) as event_count,
-      coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint as unpriced_message_count,
+      count(*) filter (where e.cost_usd is null) as unpriced_event_count,
       coalesce(sum(e.cost_usd), 0) as estimated_cost_usd, min(e.occurred_at) as session_started_at,
       (array_agg(e order by e.occurred_at desc, e.event_key desc))[1] as latest
     from public.token_usage_events as e
@@ -4644,14 +4639,14 @@ begin
   with sessions_standing as (
     select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
       s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
-      s.unpriced_message_count, s.estimated_cost_usd, s.session_started_at, s.last_activity_at, s.last_event_key,
+      s.unpriced_event_count, s.estimated_cost_usd, s.session_started_at, s.last_activity_at, s.last_event_key,
       s.model_used, s.project, s.device
     from public.token_usage_sessions as s where s.user_id = p_user_id
   ),
   daily_standing as (
     select d.user_id, d.usage_date, d.daily_input_tokens, d.daily_output_tokens, d.daily_cache_creation_tokens,
       d.daily_cache_read_tokens, d.daily_thinking_tokens, d.daily_web_search_requests, d.daily_session_count,
-      d.daily_message_count, d.daily_event_count, d.daily_unpriced_message_count, d.daily_cost_usd
+      d.daily_message_count, d.daily_event_count, d.daily_unpriced_event_count, d.daily_cost_usd
     from public.token_usage_daily as d where d.user_id = p_user_id
   ),
   account as (select a.time_zone from public.token_usage_accounts as a where a.user_id = p_user_id)
@@ -4770,7 +4765,7 @@ begin
       union all
       select 'session ' || s.source || '|' || s.session_id, concat_ws(
         '|', s.input_tokens, s.output_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.thinking_tokens,
-        s.web_search_requests, s.message_count, s.event_count, s.unpriced_message_count,
+        s.web_search_requests, s.message_count, s.event_count, s.unpriced_event_count,
         trim_scale(s.estimated_cost_usd), s.session_started_at, s.last_activity_at, s.last_event_key, s.model_used,
         s.project, s.device
       )
@@ -4779,7 +4774,7 @@ begin
       select 'day ' || d.usage_date, concat_ws(
         '|', d.daily_input_tokens, d.daily_output_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens,
         d.daily_thinking_tokens, d.daily_web_search_requests, d.daily_session_count, d.daily_message_count,
-        d.daily_event_count, d.daily_unpriced_message_count, trim_scale(d.daily_cost_usd)
+        d.daily_event_count, d.daily_unpriced_event_count, trim_scale(d.daily_cost_usd)
       )
       from public.token_usage_daily as d where d.user_id = p_user_id
     )

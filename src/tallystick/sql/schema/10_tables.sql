@@ -166,7 +166,7 @@ create table public.token_usage_sessions (
   web_search_requests bigint not null,
   message_count bigint not null,
   event_count bigint not null,
-  unpriced_message_count bigint not null,
+  unpriced_event_count bigint not null,
   estimated_cost_usd numeric not null,
   session_started_at timestamptz not null,
   last_activity_at timestamptz not null,
@@ -181,7 +181,7 @@ create table public.token_usage_sessions (
 with (fillfactor = 80);
 comment on table public.token_usage_sessions is 'One row per session: the sums of its events.';
 comment on column public.token_usage_sessions.estimated_cost_usd is
-  'Sum of the costs of the priced events, US dollars; unpriced_message_count says what is missing from it.';
+  'Sum of the costs of the priced events, US dollars; unpriced_event_count says what is missing from it.';
 comment on column public.token_usage_sessions.last_event_key is 'The latest call; model, project and device are its.';
 comment on column public.token_usage_sessions.model_used is 'The model of the latest call.';
 
@@ -197,7 +197,7 @@ create table public.token_usage_daily (
   daily_session_count bigint not null,
   daily_message_count bigint not null,
   daily_event_count bigint not null,
-  daily_unpriced_message_count bigint not null,
+  daily_unpriced_event_count bigint not null,
   daily_cost_usd numeric not null,
   updated_at timestamptz not null,
   constraint token_usage_daily_pkey primary key (user_id, usage_date),
@@ -217,7 +217,7 @@ create table public.token_usage_by_day (
   model text collate "C" not null,
   event_count bigint not null,
   message_count bigint not null,
-  unpriced_message_count bigint not null,
+  unpriced_event_count bigint not null,
   input_tokens bigint not null,
   output_tokens bigint not null,
   thinking_tokens bigint not null,
@@ -240,7 +240,7 @@ create table public.token_usage_by_session_day (
   model text collate "C" not null,
   event_count bigint not null,
   message_count bigint not null,
-  unpriced_message_count bigint not null,
+  unpriced_event_count bigint not null,
   input_tokens bigint not null,
   output_tokens bigint not null,
   thinking_tokens bigint not null,

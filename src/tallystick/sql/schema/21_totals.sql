@@ -9,7 +9,7 @@ create type tallystick.usage_move as (
   model text collate "C",
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -35,7 +35,7 @@ begin
   update public.token_usage_by_session_day as t set
     event_count = t.event_count + p_move.event_count,
     message_count = t.message_count + p_move.message_count,
-    unpriced_message_count = t.unpriced_message_count + p_move.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + p_move.unpriced_event_count,
     input_tokens = t.input_tokens + p_move.input_tokens,
     output_tokens = t.output_tokens + p_move.output_tokens,
     thinking_tokens = t.thinking_tokens + p_move.thinking_tokens,
@@ -52,7 +52,7 @@ begin
   update public.token_usage_by_day as t set
     event_count = t.event_count + p_move.event_count,
     message_count = t.message_count + p_move.message_count,
-    unpriced_message_count = t.unpriced_message_count + p_move.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + p_move.unpriced_event_count,
     input_tokens = t.input_tokens + p_move.input_tokens,
     output_tokens = t.output_tokens + p_move.output_tokens,
     thinking_tokens = t.thinking_tokens + p_move.thinking_tokens,
@@ -71,7 +71,7 @@ begin
     daily_web_search_requests = t.daily_web_search_requests + p_move.web_search_requests,
     daily_message_count = t.daily_message_count + p_move.message_count,
     daily_event_count = t.daily_event_count + p_move.event_count,
-    daily_unpriced_message_count = t.daily_unpriced_message_count + p_move.unpriced_message_count,
+    daily_unpriced_event_count = t.daily_unpriced_event_count + p_move.unpriced_event_count,
     daily_cost_usd = t.daily_cost_usd + p_move.cost_usd,
     updated_at = tallystick.current_time()
   where t.user_id = p_user_id and t.usage_date = p_move.usage_date;
@@ -84,7 +84,7 @@ begin
     web_search_requests = t.web_search_requests + p_move.web_search_requests,
     message_count = t.message_count + p_move.message_count,
     event_count = t.event_count + p_move.event_count,
-    unpriced_message_count = t.unpriced_message_count + p_move.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + p_move.unpriced_event_count,
     estimated_cost_usd = t.estimated_cost_usd + p_move.cost_usd,
     session_started_at = first.occurred_at,
     last_activity_at = latest.occurred_at,
@@ -147,7 +147,7 @@ begin
       group by s.usage_date
     )
     select m.usage_date, sum(m.event_count) as event_count, sum(m.message_count) as message_count,
-      sum(m.unpriced_message_count) as unpriced_message_count, sum(m.input_tokens) as input_tokens,
+      sum(m.unpriced_event_count) as unpriced_event_count, sum(m.input_tokens) as input_tokens,
       sum(m.output_tokens) as output_tokens, sum(m.thinking_tokens) as thinking_tokens,
       sum(m.cache_creation_tokens) as cache_creation_tokens, sum(m.cache_read_tokens) as cache_read_tokens,
       sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd,
@@ -170,19 +170,19 @@ begin
     daily_session_count = t.daily_session_count + m.session_count,
     daily_message_count = t.daily_message_count + m.message_count,
     daily_event_count = t.daily_event_count + m.event_count,
-    daily_unpriced_message_count = t.daily_unpriced_message_count + m.unpriced_message_count,
+    daily_unpriced_event_count = t.daily_unpriced_event_count + m.unpriced_event_count,
     daily_cost_usd = t.daily_cost_usd + m.cost_usd,
     updated_at = tallystick.current_time()
   when not matched then insert values (
     p_user_id, m.usage_date, m.input_tokens, m.output_tokens, m.cache_creation_tokens, m.cache_read_tokens,
     m.thinking_tokens, m.web_search_requests, m.session_count, m.message_count, m.event_count,
-    m.unpriced_message_count, m.cost_usd, tallystick.current_time()
+    m.unpriced_event_count, m.cost_usd, tallystick.current_time()
   );
 
   merge into public.token_usage_by_day as t
   using (
     select m.usage_date, m.source, m.project, m.model, sum(m.event_count) as event_count,
-      sum(m.message_count) as message_count, sum(m.unpriced_message_count) as unpriced_message_count,
+      sum(m.message_count) as message_count, sum(m.unpriced_event_count) as unpriced_event_count,
       sum(m.input_tokens) as input_tokens, sum(m.output_tokens) as output_tokens,
       sum(m.thinking_tokens) as thinking_tokens, sum(m.cache_creation_tokens) as cache_creation_tokens,
       sum(m.cache_read_tokens) as cache_read_tokens, sum(m.web_search_requests) as web_search_requests,
@@ -199,7 +199,7 @@ begin
   when matched then update set
     event_count = t.event_count + m.event_count,
     message_count = t.message_count + m.message_count,
-    unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + m.unpriced_event_count,
     input_tokens = t.input_tokens + m.input_tokens,
     output_tokens = t.output_tokens + m.output_tokens,
     thinking_tokens = t.thinking_tokens + m.thinking_tokens,
@@ -209,7 +209,7 @@ begin
     cost_usd = t.cost_usd + m.cost_usd
   when not matched then insert values (
     p_user_id, m.usage_date, m.source, m.project, m.model, m.event_count, m.message_count,
-    m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+    m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.web_search_requests, m.cost_usd
   );
 
@@ -227,7 +227,7 @@ begin
   when matched then update set
     event_count = t.event_count + m.event_count,
     message_count = t.message_count + m.message_count,
-    unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + m.unpriced_event_count,
     input_tokens = t.input_tokens + m.input_tokens,
     output_tokens = t.output_tokens + m.output_tokens,
     thinking_tokens = t.thinking_tokens + m.thinking_tokens,
@@ -237,7 +237,7 @@ begin
     cost_usd = t.cost_usd + m.cost_usd
   when not matched then insert values (
     p_user_id, m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
-    m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+    m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.web_search_requests, m.cost_usd
   );
 
@@ -250,7 +250,7 @@ begin
       ) as place
     from (
       select m.source, m.session_id, sum(m.event_count) as event_count, sum(m.message_count) as message_count,
-        sum(m.unpriced_message_count) as unpriced_message_count, sum(m.input_tokens) as input_tokens,
+        sum(m.unpriced_event_count) as unpriced_event_count, sum(m.input_tokens) as input_tokens,
         sum(m.output_tokens) as output_tokens, sum(m.thinking_tokens) as thinking_tokens,
         sum(m.cache_creation_tokens) as cache_creation_tokens, sum(m.cache_read_tokens) as cache_read_tokens,
         sum(m.web_search_requests) as web_search_requests, sum(m.cost_usd) as cost_usd
@@ -278,7 +278,7 @@ begin
     web_search_requests = t.web_search_requests + m.web_search_requests,
     message_count = t.message_count + m.message_count,
     event_count = t.event_count + m.event_count,
-    unpriced_message_count = t.unpriced_message_count + m.unpriced_message_count,
+    unpriced_event_count = t.unpriced_event_count + m.unpriced_event_count,
     estimated_cost_usd = t.estimated_cost_usd + m.cost_usd,
     session_started_at = m.first_at,
     last_activity_at = m.last_at,
@@ -290,7 +290,7 @@ begin
   when not matched then insert values (
     p_user_id, m.source, m.session_id, m.input_tokens, m.output_tokens, m.cache_creation_tokens,
     m.cache_read_tokens, m.thinking_tokens, m.web_search_requests, m.message_count, m.event_count,
-    m.unpriced_message_count, m.cost_usd, m.first_at, m.last_at, m.event_key, tallystick.current_time(), m.model,
+    m.unpriced_event_count, m.cost_usd, m.first_at, m.last_at, m.event_key, tallystick.current_time(), m.model,
     m.project, m.device
   );
 end
@@ -380,7 +380,7 @@ begin
   move as (
     select (s.e).usage_date, (s.e).source, (s.e).session_id, (s.e).project, (s.e).model,
       sum(s.sign) as event_count, sum(s.sign * (s.e).message_count) as message_count,
-      sum(s.sign * case when (s.e).cost_usd is null then (s.e).message_count else 0 end) as unpriced_message_count,
+      sum(s.sign * ((s.e).cost_usd is null)::int) as unpriced_event_count,
       sum(s.sign * (s.e).input_tokens) as input_tokens, sum(s.sign * (s.e).output_tokens) as output_tokens,
       sum(s.sign * (s.e).thinking_tokens) as thinking_tokens,
       sum(s.sign * ((s.e).cache_creation_5m_tokens + (s.e).cache_creation_1h_tokens)) as cache_creation_tokens,
@@ -391,7 +391,7 @@ begin
   )
   select array_agg(row(
       m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
-      m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+      m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
       m.cache_read_tokens, m.web_search_requests, m.cost_usd
     )::tallystick.usage_move)
     into v_moves

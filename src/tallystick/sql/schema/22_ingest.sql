@@ -376,7 +376,6 @@ begin
   move as (
     select n.usage_date, n.source, n.session_id, n.project, n.model, count(*) as event_count,
       sum(n.message_count)::bigint as message_count,
-      coalesce(sum(n.message_count) filter (where n.cost_usd is null), 0)::bigint as unpriced_message_count,
       count(*) filter (where n.cost_usd is null) as unpriced_event_count,
       sum(n.input_tokens)::bigint as input_tokens, sum(n.output_tokens)::bigint as output_tokens,
       sum(n.thinking_tokens)::bigint as thinking_tokens,
@@ -390,7 +389,7 @@ begin
   select b.received, b.is_fit, coalesce(sum(m.event_count), 0), coalesce(sum(m.unpriced_event_count), 0),
     array_agg(row(
       m.usage_date, m.source, m.session_id, m.project, m.model, m.event_count, m.message_count,
-      m.unpriced_message_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
+      m.unpriced_event_count, m.input_tokens, m.output_tokens, m.thinking_tokens, m.cache_creation_tokens,
       m.cache_read_tokens, m.web_search_requests, m.cost_usd
     )::tallystick.usage_move)
     into received, is_fit, new, unpriced, moves

@@ -49,7 +49,7 @@ create type tallystick.usage_total as (
   device text collate "C",
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -219,7 +219,7 @@ begin
     case when p_grouping.by_device then s.device else '' end,
     case when not p_grouping.is_list then sum(s.event_count)::bigint end,
     case when not p_grouping.is_list then sum(s.message_count)::bigint end,
-    case when not p_grouping.is_list then sum(s.unpriced_message_count)::bigint end,
+    case when not p_grouping.is_list then sum(s.unpriced_event_count)::bigint end,
     case when not p_grouping.is_list then sum(s.input_tokens)::bigint end,
     case when not p_grouping.is_list then sum(s.output_tokens)::bigint end,
     case when not p_grouping.is_list then sum(s.thinking_tokens)::bigint end,
@@ -230,7 +230,7 @@ begin
     case when p_grouping.lists_models then array_agg(distinct s.model) end
   from (
     select d.usage_date, d.source, ''::text as session_id, d.project, d.model, ''::text as device, d.event_count,
-      d.message_count, d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
+      d.message_count, d.unpriced_event_count, d.input_tokens, d.output_tokens, d.thinking_tokens,
       d.cache_creation_tokens, d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_day as d
     where p_road = 'by_day' and d.user_id = p_user_id
@@ -240,7 +240,7 @@ begin
       and (p_filter.models is null or d.model = any (p_filter.models))
     union all
     select d.usage_date, d.source, d.session_id, d.project, d.model, ''::text, d.event_count, d.message_count,
-      d.unpriced_message_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
+      d.unpriced_event_count, d.input_tokens, d.output_tokens, d.thinking_tokens, d.cache_creation_tokens,
       d.cache_read_tokens, d.web_search_requests, d.cost_usd
     from public.token_usage_by_session_day as d
     where p_road = 'by_session_day' and d.user_id = p_user_id
@@ -251,7 +251,7 @@ begin
       and (p_filter.sessions is null or d.session_id = any (p_filter.sessions))
     union all
     select (e.occurred_at at time zone p_filter.time_zone)::date, e.source, e.session_id, e.project, e.model,
-      e.device, 1::bigint, e.message_count, case when e.cost_usd is null then e.message_count else 0 end,
+      e.device, 1::bigint, e.message_count, (e.cost_usd is null)::int::bigint,
       e.input_tokens, e.output_tokens, e.thinking_tokens, e.cache_creation_5m_tokens + e.cache_creation_1h_tokens,
       e.cache_read_tokens, e.web_search_requests, coalesce(e.cost_usd, 0)
     from tallystick.selected_events(p_user_id, p_filter) as f
@@ -265,18 +265,14 @@ comment on function tallystick.usage_totals is
   'The sums of a report, by its labels: road is by_day, by_session_day or events, and any other gives none.';
 revoke all on function tallystick.usage_totals from public, anon, authenticated;
 
--- Nothing is priced where every message is unpriced and the costs add up to 0. A group of priced events that have no
--- message and cost nothing reads the same: the rollups do not tell them apart.
-create function tallystick.cost_text(p_cost_usd numeric, p_message_count bigint, p_unpriced_message_count bigint)
+create function tallystick.cost_text(p_cost_usd numeric, p_event_count bigint, p_unpriced_event_count bigint)
 returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case
-    when p_cost_usd <> 0 or p_message_count <> p_unpriced_message_count then trim_scale(p_cost_usd)::text
-  end;
+  return case when p_event_count <> p_unpriced_event_count then trim_scale(p_cost_usd)::text end;
 end
 $$;
 comment on function tallystick.cost_text is 'A sum of costs on its way out; null where nothing is priced.';

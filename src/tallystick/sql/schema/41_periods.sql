@@ -11,7 +11,7 @@ create type public.usage_row as (
   session_count bigint,
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -76,10 +76,10 @@ begin
   if v_road = 'daily' then
     return query
     select d.usage_date, null::text, null::text, null::text, null::text, null::text, d.daily_session_count,
-      d.daily_event_count, d.daily_message_count, d.daily_unpriced_message_count, d.daily_input_tokens,
+      d.daily_event_count, d.daily_message_count, d.daily_unpriced_event_count, d.daily_input_tokens,
       d.daily_output_tokens, d.daily_thinking_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens,
       d.daily_web_search_requests,
-      tallystick.cost_text(d.daily_cost_usd, d.daily_message_count, d.daily_unpriced_message_count)
+      tallystick.cost_text(d.daily_cost_usd, d.daily_event_count, d.daily_unpriced_event_count)
     from public.token_usage_daily as d
     where d.user_id = p_user_id and d.usage_date between v_filter.since and v_filter.until
       and (p_after is null or d.usage_date > v_after.period_start)
@@ -98,9 +98,9 @@ begin
   return query
   select nullif(t.period_start, '-infinity'), nullif(t.source, ''), nullif(t.session_id, ''), nullif(t.project, ''),
     nullif(t.model, ''), nullif(t.device, ''), case when v_grouping.by_session then 1 else n.session_count end,
-    t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
+    t.event_count, t.message_count, t.unpriced_event_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
-    tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
+    tallystick.cost_text(t.cost_usd, t.event_count, t.unpriced_event_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   left join (
     select s.period_start, case when v_grouping.by_source then s.source else '' end as source, s.project, s.model,
@@ -236,7 +236,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select null::date, null::text, null::text, null::text, null::text, null::text,
     coalesce(r.session_count, 0), coalesce(r.event_count, 0), coalesce(r.message_count, 0),
-    coalesce(r.unpriced_message_count, 0),
+    coalesce(r.unpriced_event_count, 0),
     coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.thinking_tokens, 0),
     coalesce(r.cache_creation_tokens, 0), coalesce(r.cache_read_tokens, 0), coalesce(r.web_search_requests, 0),
     case when r.event_count is null then '0' else r.cost_usd end

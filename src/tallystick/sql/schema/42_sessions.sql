@@ -10,7 +10,7 @@ create type public.usage_session_row as (
   model text,
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -37,7 +37,7 @@ create type public.usage_session_event_row as (
   cache_read_tokens bigint,
   web_search_requests bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   cost_usd text,
   cost_basis text,
   flags text[]
@@ -122,9 +122,9 @@ begin
     nullif(case when v_grouping.by_project then t.project else z.project end, ''),
     nullif(case when v_grouping.by_device then t.device else z.device end, ''),
     nullif(case when v_grouping.by_model then t.model else z.model_used end, ''),
-    t.event_count, t.message_count, t.unpriced_message_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
+    t.event_count, t.message_count, t.unpriced_event_count, t.input_tokens, t.output_tokens, t.thinking_tokens,
     t.cache_creation_tokens, t.cache_read_tokens, t.web_search_requests,
-    tallystick.cost_text(t.cost_usd, t.message_count, t.unpriced_message_count)
+    tallystick.cost_text(t.cost_usd, t.event_count, t.unpriced_event_count)
   from tallystick.usage_totals(p_user_id, v_road, v_filter, v_grouping) as t
   join public.token_usage_sessions as z
     on z.user_id = p_user_id and z.source = t.source and z.session_id = t.session_id
@@ -213,7 +213,7 @@ begin
     p_event.output_tokens, p_event.thinking_tokens,
     p_event.cache_creation_5m_tokens + p_event.cache_creation_1h_tokens, p_event.cache_read_tokens,
     p_event.web_search_requests, p_event.message_count,
-    case when p_event.cost_usd is null then p_event.message_count else 0 end,
+    (p_event.cost_usd is null)::int::bigint,
     trim_scale(p_event.cost_usd)::text, p_event.cost_basis, p_event.flags
   )::public.usage_session_event_row;
 end

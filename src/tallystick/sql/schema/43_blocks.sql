@@ -20,7 +20,7 @@ create type public.usage_block_row as (
   models text[],
   event_count bigint,
   message_count bigint,
-  unpriced_message_count bigint,
+  unpriced_event_count bigint,
   input_tokens bigint,
   output_tokens bigint,
   thinking_tokens bigint,
@@ -151,9 +151,9 @@ begin
   )
   select l.block_start, l.block_end, false, l.block_start <= v_now and v_now < l.block_end, l.first_activity_at,
     l.last_activity_at, nullif(l.source, ''), nullif(l.session_id, ''), nullif(l.project, ''), nullif(l.model, ''),
-    nullif(l.device, ''), array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_message_count,
+    nullif(l.device, ''), array_remove(l.models, ''), l.event_count, l.message_count, l.unpriced_event_count,
     l.input_tokens, l.output_tokens, l.thinking_tokens, l.cache_creation_tokens, l.cache_read_tokens,
-    l.web_search_requests, tallystick.cost_text(l.cost_usd, l.message_count, l.unpriced_message_count)
+    l.web_search_requests, tallystick.cost_text(l.cost_usd, l.event_count, l.unpriced_event_count)
   from listed as l
   where p_after is null or (l.block_start, l.source, l.session_id, l.project, l.model, l.device)
     > (v_after.at, v_after.source, v_after.session_id, v_after.project, v_after.model, v_after.device)

@@ -198,7 +198,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select e.user_id, e.usage_date, e.source, e.session_id, e.project, e.model, count(*),
-    sum(e.message_count)::bigint, coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint,
+    sum(e.message_count)::bigint, count(*) filter (where e.cost_usd is null),
     sum(e.input_tokens)::bigint, sum(e.output_tokens)::bigint, sum(e.thinking_tokens)::bigint,
     sum(e.cache_creation_5m_tokens + e.cache_creation_1h_tokens)::bigint, sum(e.cache_read_tokens)::bigint,
     sum(e.web_search_requests)::bigint, coalesce(sum(e.cost_usd), 0)
@@ -216,7 +216,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select d.user_id, d.usage_date, d.source, d.project, d.model, sum(d.event_count)::bigint,
-    sum(d.message_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.input_tokens)::bigint,
+    sum(d.message_count)::bigint, sum(d.unpriced_event_count)::bigint, sum(d.input_tokens)::bigint,
     sum(d.output_tokens)::bigint, sum(d.thinking_tokens)::bigint, sum(d.cache_creation_tokens)::bigint,
     sum(d.cache_read_tokens)::bigint, sum(d.web_search_requests)::bigint, sum(d.cost_usd)
   from tallystick.expected_by_session_day(p_user_id) as d
@@ -229,7 +229,7 @@ returns table (
   user_id uuid, usage_date date, daily_input_tokens bigint, daily_output_tokens bigint,
   daily_cache_creation_tokens bigint, daily_cache_read_tokens bigint, daily_thinking_tokens bigint,
   daily_web_search_requests bigint, daily_session_count bigint, daily_message_count bigint,
-  daily_event_count bigint, daily_unpriced_message_count bigint, daily_cost_usd numeric
+  daily_event_count bigint, daily_unpriced_event_count bigint, daily_cost_usd numeric
 )
 language sql
 stable
@@ -238,7 +238,7 @@ as $$
   select d.user_id, d.usage_date, sum(d.input_tokens)::bigint, sum(d.output_tokens)::bigint,
     sum(d.cache_creation_tokens)::bigint, sum(d.cache_read_tokens)::bigint, sum(d.thinking_tokens)::bigint,
     sum(d.web_search_requests)::bigint, count(distinct (d.source, d.session_id)), sum(d.message_count)::bigint,
-    sum(d.event_count)::bigint, sum(d.unpriced_message_count)::bigint, sum(d.cost_usd)
+    sum(d.event_count)::bigint, sum(d.unpriced_event_count)::bigint, sum(d.cost_usd)
   from tallystick.expected_by_session_day(p_user_id) as d
   group by d.user_id, d.usage_date
 $$;
@@ -248,7 +248,7 @@ create function tallystick.expected_sessions(p_user_id uuid)
 returns table (
   user_id uuid, source text, session_id text, input_tokens bigint, output_tokens bigint,
   cache_creation_tokens bigint, cache_read_tokens bigint, thinking_tokens bigint, web_search_requests bigint,
-  message_count bigint, event_count bigint, unpriced_message_count bigint, estimated_cost_usd numeric,
+  message_count bigint, event_count bigint, unpriced_event_count bigint, estimated_cost_usd numeric,
   session_started_at timestamptz, last_activity_at timestamptz, last_event_key text, model_used text, project text,
   device text
 )
@@ -258,7 +258,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
     s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
-    s.unpriced_message_count, s.estimated_cost_usd, s.session_started_at, (s.latest).occurred_at,
+    s.unpriced_event_count, s.estimated_cost_usd, s.session_started_at, (s.latest).occurred_at,
     (s.latest).event_key, (s.latest).model, (s.latest).project, (s.latest).device
   from (
     select e.user_id, e.source, e.session_id, sum(e.input_tokens)::bigint as input_tokens,
@@ -267,7 +267,7 @@ as $$
       sum(e.cache_read_tokens)::bigint as cache_read_tokens, sum(e.thinking_tokens)::bigint as thinking_tokens,
       sum(e.web_search_requests)::bigint as web_search_requests, sum(e.message_count)::bigint as message_count,
       count(*) as event_count,
-      coalesce(sum(e.message_count) filter (where e.cost_usd is null), 0)::bigint as unpriced_message_count,
+      count(*) filter (where e.cost_usd is null) as unpriced_event_count,
       coalesce(sum(e.cost_usd), 0) as estimated_cost_usd, min(e.occurred_at) as session_started_at,
       (array_agg(e order by e.occurred_at desc, e.event_key desc))[1] as latest
     from public.token_usage_events as e
@@ -293,14 +293,14 @@ begin
   with sessions_standing as (
     select s.user_id, s.source, s.session_id, s.input_tokens, s.output_tokens, s.cache_creation_tokens,
       s.cache_read_tokens, s.thinking_tokens, s.web_search_requests, s.message_count, s.event_count,
-      s.unpriced_message_count, s.estimated_cost_usd, s.session_started_at, s.last_activity_at, s.last_event_key,
+      s.unpriced_event_count, s.estimated_cost_usd, s.session_started_at, s.last_activity_at, s.last_event_key,
       s.model_used, s.project, s.device
     from public.token_usage_sessions as s where s.user_id = p_user_id
   ),
   daily_standing as (
     select d.user_id, d.usage_date, d.daily_input_tokens, d.daily_output_tokens, d.daily_cache_creation_tokens,
       d.daily_cache_read_tokens, d.daily_thinking_tokens, d.daily_web_search_requests, d.daily_session_count,
-      d.daily_message_count, d.daily_event_count, d.daily_unpriced_message_count, d.daily_cost_usd
+      d.daily_message_count, d.daily_event_count, d.daily_unpriced_event_count, d.daily_cost_usd
     from public.token_usage_daily as d where d.user_id = p_user_id
   ),
   account as (select a.time_zone from public.token_usage_accounts as a where a.user_id = p_user_id)
@@ -419,7 +419,7 @@ begin
       union all
       select 'session ' || s.source || '|' || s.session_id, concat_ws(
         '|', s.input_tokens, s.output_tokens, s.cache_creation_tokens, s.cache_read_tokens, s.thinking_tokens,
-        s.web_search_requests, s.message_count, s.event_count, s.unpriced_message_count,
+        s.web_search_requests, s.message_count, s.event_count, s.unpriced_event_count,
         trim_scale(s.estimated_cost_usd), s.session_started_at, s.last_activity_at, s.last_event_key, s.model_used,
         s.project, s.device
       )
@@ -428,7 +428,7 @@ begin
       select 'day ' || d.usage_date, concat_ws(
         '|', d.daily_input_tokens, d.daily_output_tokens, d.daily_cache_creation_tokens, d.daily_cache_read_tokens,
         d.daily_thinking_tokens, d.daily_web_search_requests, d.daily_session_count, d.daily_message_count,
-        d.daily_event_count, d.daily_unpriced_message_count, trim_scale(d.daily_cost_usd)
+        d.daily_event_count, d.daily_unpriced_event_count, trim_scale(d.daily_cost_usd)
       )
       from public.token_usage_daily as d where d.user_id = p_user_id
     )
