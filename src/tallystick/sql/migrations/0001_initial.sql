@@ -457,7 +457,7 @@ create index prices_by_model
 on public.token_usage_prices (user_id, provider, model, valid_from desc, price_id desc);
 comment on index public.prices_by_model is
   'The prices of a model, everybody''s or one user''s, and whether a user has any.';
--- Observations: reading them from JSON, ranking them, and folding several of one call into one.
+-- Observations: reading them from JSON, and telling those that cannot be counted.
 
 -- The observation that a JSON object is laid over, so that members left out get their defaults.
 create function tallystick.blank_observation()
@@ -682,6 +682,7 @@ end
 $$;
 comment on function tallystick.read_observations(json) is
   'A JSON list as observations, bad ones with reject_reason set.';
+-- What is true of a call that several observations report: two total orders, and the fold of many into one.
 
 -- Flags that are facts about the time go with when and where, all others with how much. Two are worked out here from
 -- the record itself (clock_skew also from when it was met) and never rank.
@@ -1447,69 +1448,6 @@ $$;
 comment on function tallystick.revise_events(uuid, tallystick.observation[], text) is
   'Lets observations of known calls revise them; answers how many changed.';
 
-create function tallystick.notice_channel(p_user_id uuid)
-returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return 'token_usage_' || p_user_id;
-end
-$$;
-comment on function tallystick.notice_channel(uuid) is 'The channel on which it is told that a user''s books changed.';
-
-create function tallystick.notice_key(p_user_id uuid)
-returns bigint
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return hashtextextended(tallystick.notice_channel(p_user_id), 0);
-end
-$$;
-comment on function tallystick.notice_key(uuid) is
-  'The advisory lock that listeners share; two users with one key get notices too many, and none too few.';
-
--- A notice makes all commits of the database wait for each other, so it is given only while somebody listens: listeners
--- hold the lock, which is then refused here. Where it is had, it keeps who would listen waiting until all is committed.
-create function tallystick.tell_listeners(p_user_id uuid)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if not pg_try_advisory_xact_lock(tallystick.notice_key(p_user_id)) then
-    perform pg_notify(tallystick.notice_channel(p_user_id), '');
-  end if;
-end
-$$;
-comment on function tallystick.tell_listeners(uuid) is
-  'Has an empty notice sent when this transaction commits, if anybody listens for this user''s.';
-
--- It waits in the queue of the lock, where the next writer already sees it: an import without a pause keeps nobody out.
-create function tallystick.start_listening(p_user_id uuid)
-returns text
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '6s'
-as $$
-begin
-  perform tallystick.check_caller(p_user_id);
-  perform pg_advisory_lock_shared(tallystick.notice_key(p_user_id));
-  return tallystick.notice_channel(p_user_id);
-exception when lock_not_available then
-  raise exception using errcode = 'PT503', constraint = 'account_is_free',
-    message = 'another writer holds the books of this user', hint = 'Try again in a moment.';
-end
-$$;
-comment on function tallystick.start_listening(uuid) is
-  'Answers the channel to LISTEN on, on which notices come until the connection ends: never call it on a pooled one.';
-revoke all on function tallystick.start_listening(uuid) from public, anon, authenticated;
-grant execute on function tallystick.start_listening(uuid) to service_role;
-
 -- Makes the account at the first ingest and takes its lock for the rest of the transaction, so that differences are
 -- exact. It must be a statement of its own before anything is read: later statements see what the one before committed,
 -- which is why any isolation but read committed is refused. It waits for less than the eight seconds that Supabase
@@ -1781,36 +1719,71 @@ comment on function public.ingest_token_usage(uuid, json) is
   'Sending the same again changes nothing.';
 revoke all on function public.ingest_token_usage(uuid, json) from public, anon, authenticated;
 grant execute on function public.ingest_token_usage(uuid, json) to authenticated, service_role;
--- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
---
--- What a snapshot holds beyond the session's earlier ones becomes an event of grain session_delta, one per session, day
--- and model; its source is `snapshot`, or the agent that a collector read it from. The next snapshot of that day and
--- model grows it: as an observation with more in it, by the road of all others, so that the same snapshot again is a
--- duplicate and the old state a version.
---
--- session_data is one object or a list of them, of one or of several users:
---   user_id (left out: p_user_id, else the caller), session_id, model_used, session_started_at, input_tokens,
---   output_tokens (thinking included), cache_creation_tokens (counted as written for five minutes), cache_read_tokens,
---   thinking_tokens, message_count, estimated_cost_usd; and what collectors know beside: source (left out: snapshot),
---   project, device, agent_version, last_activity_at
---
--- * Day: the usage_date of the entry that fits the session. An entry fits that names the user and the session or leaves
---   them out. Of several, those that name the session go first, then, of two lists of one length, the one at the same
---   place, then the latest date. Where none fits: the day of
---   last_activity_at, else today, in the zone of the account.
--- * Counts: one that is left out is 0. Where one is less than what the session's snapshots have brought so far, the
---   snapshot is rejected as totals_shrank; whoever counts from 0 again takes another session_id. So the total of a
---   session does not depend on the order in which snapshots arrive, but how it lies on the days does. A delta with more
---   thinking than output is rejected as thinking_over_output, and is in the next totals.
--- * Time: on the first day of a session its start, moved to the nearest time of that day; else its last activity, else
---   noon, before noon of today now, or just after what the day has of the session already.
--- * Cost: ours where the model has a price, else what estimated_cost_usd says beyond the other deltas of the session.
---   An estimate is no count: one that fell takes back what the delta itself has, and no more; left out, it is unknown.
---   Where no count grew, a higher estimate raises a delta of that day and model, and makes none.
--- * A delta that a person corrected stays as it is. What the snapshots had brought is known from its versions, and what
---   they bring from then on goes to another delta beside it.
---
--- Sessions whose calls the ledger also knows from elsewhere are counted twice, and `tally doctor` names them.
+-- Who listens is told that a user's books changed.
+
+create function tallystick.notice_channel(p_user_id uuid)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return 'token_usage_' || p_user_id;
+end
+$$;
+comment on function tallystick.notice_channel(uuid) is 'The channel on which it is told that a user''s books changed.';
+
+create function tallystick.notice_key(p_user_id uuid)
+returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return hashtextextended(tallystick.notice_channel(p_user_id), 0);
+end
+$$;
+comment on function tallystick.notice_key(uuid) is
+  'The advisory lock that listeners share; two users with one key get notices too many, and none too few.';
+
+-- A notice makes all commits of the database wait for each other, so it is given only while somebody listens: listeners
+-- hold the lock, which is then refused here. Where it is had, it keeps who would listen waiting until all is committed.
+create function tallystick.tell_listeners(p_user_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not pg_try_advisory_xact_lock(tallystick.notice_key(p_user_id)) then
+    perform pg_notify(tallystick.notice_channel(p_user_id), '');
+  end if;
+end
+$$;
+comment on function tallystick.tell_listeners(uuid) is
+  'Has an empty notice sent when this transaction commits, if anybody listens for this user''s.';
+
+-- It waits in the queue of the lock, where the next writer already sees it: an import without a pause keeps nobody out.
+create function tallystick.start_listening(p_user_id uuid)
+returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '6s'
+as $$
+begin
+  perform tallystick.check_caller(p_user_id);
+  perform pg_advisory_lock_shared(tallystick.notice_key(p_user_id));
+  return tallystick.notice_channel(p_user_id);
+exception when lock_not_available then
+  raise exception using errcode = 'PT503', constraint = 'account_is_free',
+    message = 'another writer holds the books of this user', hint = 'Try again in a moment.';
+end
+$$;
+comment on function tallystick.start_listening(uuid) is
+  'Answers the channel to LISTEN on, on which notices come until the connection ends: never call it on a pooled one.';
+revoke all on function tallystick.start_listening(uuid) from public, anon, authenticated;
+grant execute on function tallystick.start_listening(uuid) to service_role;
+-- Reading snapshots, the running totals of sessions, from JSON. What they are is told in 26_snapshots.sql.
 
 create type tallystick.snapshot as (
   place bigint,
@@ -1964,6 +1937,36 @@ end
 $$;
 comment on function tallystick.read_snapshots(jsonb, jsonb, uuid) is
   'session_data as snapshots, each with its day out of daily_data; null is today.';
+-- A snapshot is what a caller knows of a session at one time who knows nothing of its calls: its running totals.
+--
+-- What a snapshot holds beyond the session's earlier ones becomes an event of grain session_delta, one per session, day
+-- and model; its source is `snapshot`, or the agent that a collector read it from. The next snapshot of that day and
+-- model grows it: as an observation with more in it, by the road of all others, so that the same snapshot again is a
+-- duplicate and the old state a version.
+--
+-- session_data is one object or a list of them, of one or of several users:
+--   user_id (left out: p_user_id, else the caller), session_id, model_used, session_started_at, input_tokens,
+--   output_tokens (thinking included), cache_creation_tokens (counted as written for five minutes), cache_read_tokens,
+--   thinking_tokens, message_count, estimated_cost_usd; and what collectors know beside: source (left out: snapshot),
+--   project, device, agent_version, last_activity_at
+--
+-- * Day: the usage_date of the entry that fits the session. An entry fits that names the user and the session or leaves
+--   them out. Of several, those that name the session go first, then, of two lists of one length, the one at the same
+--   place, then the latest date. Where none fits: the day of
+--   last_activity_at, else today, in the zone of the account.
+-- * Counts: one that is left out is 0. Where one is less than what the session's snapshots have brought so far, the
+--   snapshot is rejected as totals_shrank; whoever counts from 0 again takes another session_id. So the total of a
+--   session does not depend on the order in which snapshots arrive, but how it lies on the days does. A delta with more
+--   thinking than output is rejected as thinking_over_output, and is in the next totals.
+-- * Time: on the first day of a session its start, moved to the nearest time of that day; else its last activity, else
+--   noon, before noon of today now, or just after what the day has of the session already.
+-- * Cost: ours where the model has a price, else what estimated_cost_usd says beyond the other deltas of the session.
+--   An estimate is no count: one that fell takes back what the delta itself has, and no more; left out, it is unknown.
+--   Where no count grew, a higher estimate raises a delta of that day and model, and makes none.
+-- * A delta that a person corrected stays as it is. What the snapshots had brought is known from its versions, and what
+--   they bring from then on goes to another delta beside it.
+--
+-- Sessions whose calls the ledger also knows from elsewhere are counted twice, and `tally doctor` names them.
 
 -- The beginning of the keys of a session's deltas, by which they are found again whatever a correction or another zone
 -- makes of their labels. No session's is the beginning of another's: an id that holds a colon, which ends it, stands as
@@ -2593,6 +2596,7 @@ comment on function tallystick.cost_usd(
 revoke all on function tallystick.cost_usd(
   public.token_usage_prices, text, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint
 ) from public, anon, authenticated, service_role;
+-- The price list: reading prices from JSON, and appending what is new of them.
 
 create function tallystick.price_digest(p_price public.token_usage_prices)
 returns text
@@ -4344,8 +4348,7 @@ comment on function public.usage_limits(uuid) is
   'What providers said last of the limits of their plans; a window that has ended is left out.';
 revoke all on function public.usage_limits(uuid) from public, anon, authenticated;
 grant execute on function public.usage_limits(uuid) to authenticated, service_role;
--- A user's account and what is done to whole books: making it, moving it to another time zone, pricing it again,
--- correcting and forgetting, and proving that every total is right.
+-- A user's account: making it, naming the ledger, and moving the days to another time zone.
 
 create function tallystick.check_time_zone(p_time_zone text)
 returns void
@@ -4535,6 +4538,7 @@ comment on function public.set_time_zone(uuid, text) is
   'Sets the zone in which the user''s days are kept, an exact name of pg_timezone_names, and rebuilds the days.';
 revoke all on function public.set_time_zone(uuid, text) from public, anon, authenticated;
 grant execute on function public.set_time_zone(uuid, text) to authenticated, service_role;
+-- The proof that every total is what its events add up to, and the digest that is the same for the same books.
 
 -- What the totals must be, from the events alone. verify_token_usage() compares with them; set_time_zone() writes them.
 create function tallystick.expected_by_session_day(p_user_id uuid)
@@ -4801,6 +4805,7 @@ comment on function public.ledger_digest(uuid) is
   'One sha256 over events, sessions and days: two ledgers with the same digest hold the same books.';
 revoke all on function public.ledger_digest(uuid) from public, anon, authenticated;
 grant execute on function public.ledger_digest(uuid) to authenticated, service_role;
+-- What is done to whole books: pricing them again, correcting and forgetting.
 
 -- Prices one slice of events, in the order of their keys, at what is known now. The caller commits and goes on from
 -- next_key, so that the books of a million calls are never locked for a minute. p_from and p_to are inclusive days.
