@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import pty
 import re
@@ -310,13 +311,28 @@ def test_output_that_is_not_unicode_gets_plain_signs(books: Tally) -> None:
     assert all(line.isascii() for line in lines)
 
 
-def test_labels_cannot_move_the_cursor(own: Tally, truth: Any) -> None:
-    evil = truth.Call("4a000000-1", "/nowhere/\x1b[2Jevil\nproject", "\x1b[31mred", "2026-11-21T10:00:00Z", 1, 2, 3)
-    truth.write_transcripts(own.claude, [evil], first_number=100)
+def test_labels_cannot_move_the_cursor_and_are_exact_in_a_file(own: Tally, truth: Any) -> None:
+    names = {"project": "/nowhere/\x1b[2Jevil\nproject", "model": "\x1b[31mred"}
+    evil = truth.Call("4a000000-1", *names.values(), "2026-11-21T10:00:00Z", 1, 2, 3)
+    # what a terminal of old takes for ESC [, and what a spreadsheet takes for a formula
+    odd = {"project": "\x9b2J\x7f\u202e", "model": "=1+1"}
+    other = truth.Call("4a000000-1", *odd.values(), "2026-11-21T10:00:01Z", 1, 2, 3)
+    truth.write_transcripts(own.claude, [evil, other], first_number=100)
     lines = own.lines("projects", "--by", "model", environ={"COLUMNS": "100"})
     assert any(line.startswith("/nowhere/?[2Jevil?project") for line in lines)
     assert any("?[31mred" in line for line in lines)
     assert not any("\x1b" in line for line in lines)
+    question = ("projects", "--by", "model", "--no-import")
+    table = list(csv.DictReader(io.StringIO(own.run(*question, "--csv").stdout)))
+    shown = {
+        kind: on_a_terminal(own, *question, kind, environ={}).replace("\r\n", "\n") for kind in ("--csv", "--json")
+    }
+    for label in (names, odd):
+        for rows in (table, own.json(*question)["projects"], json.loads(shown["--json"])["projects"]):
+            assert any(label.items() <= row.items() for row in rows)
+        assert not any(sign in text for text in shown.values() for sign in ("\x1b", "\x9b", "\x7f", "\u202e"))
+    assert "/nowhere/?[2Jevil?project" in shown["--csv"]
+    assert len(shown["--csv"].splitlines()) == 1 + len(table)
 
 
 def test_here_is_the_repository_that_one_stands_in(own: Tally, truth: Any) -> None:

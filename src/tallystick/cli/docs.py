@@ -28,7 +28,12 @@ OUTPUT = """\
 (`usage_daily()`, ...), with every cost as a decimal string, exact to the last digit, or null where nothing is priced.
 Beside it stand `totals` (`input_tokens`, `output_tokens`, `thinking_tokens`, `cache_creation_tokens`,
 `cache_read_tokens`, `web_search_requests`, `message_count`, `cost_usd`, `unpriced_event_count`), `unpriced_models`,
-`range` (`since` and `until`, null where open), `time_zone` and `by`. `--csv` prints the rows alone."""
+`range` (`since` and `until`, null where open), `time_zone` and `by`. `--csv` prints the rows alone.
+
+In a pipe or a file names are what the ledger holds, sign by sign. On a terminal they cannot move the cursor: where a
+sign does not print, JSON escapes it and CSV shows `?`. Nothing is put before a name that begins with `=`, `+`, `-` or
+`@`, because another program would take that for a part of the name: before you open CSV in a spreadsheet that runs
+formulas, import such columns as text."""
 
 
 def command_page() -> str:

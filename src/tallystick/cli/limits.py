@@ -39,7 +39,7 @@ def limits(common: CommonOptions, as_json: bool, no_import: bool) -> None:
         zone = find_zone(books.time_zone)
     terminal = look_at_output()
     if as_json:
-        document = json_text({"limits": [plain_row(row) for row in rows]}, is_ascii=not terminal.has_unicode)
+        document = json_text({"limits": [plain_row(row) for row in rows]}, terminal=terminal)
         write_lines([document], terminal=terminal)
         return
     lines = _table(rows, zone=zone, terminal=terminal) if rows else wrapped(NOTHING_KNOWN, width=terminal.width)

@@ -87,9 +87,9 @@ def print_report(report: Report[Row], books: Books, options: ReportOptions) -> N
         document = report_document(
             report.list_name, rows, totals=totals, unpriced=answer.unpriced, usage=usage, by=options.by
         )
-        write_lines([json_text(document, is_ascii=not terminal.has_unicode)], terminal=terminal)
+        write_lines([json_text(document, terminal=terminal)], terminal=terminal)
     elif options.as_csv:
-        write_lines([csv_text(report.columns, rows)], terminal=terminal)
+        write_lines([csv_text(report.columns, rows, terminal=terminal)], terminal=terminal)
     else:
         write_lines(_table_lines(report, rows, answer, options, terminal), terminal=terminal)
 
