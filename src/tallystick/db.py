@@ -36,7 +36,21 @@ CONNECTION_SETTINGS: dict[str, Any] = {
 }
 # the length from which a text is not made part of a statement
 LARGE_TEXT = 1 << 16
-URL_HINT = "Write postgresql://user:password@host:5432/database, with %20 for a blank and %40 for an @ in a password."
+# as it is shown: what hides passwords leaves it alone
+URL_HINT = "Write postgresql://user@host:5432/database, a password as user:password@, with %40 for an @ in it."
+# by how libpq begins to say it; what it says then quotes the part at fault, which may be a password
+_URL_FAULTS = {
+    'missing "="': "it begins neither with postgresql:// or https:// nor as host=... does",
+    "missing key/value separator": "a parameter in it has no value",
+    "invalid URI query parameter": "a parameter in it is unknown",
+    "invalid connection option": "a parameter in it is unknown",
+    "invalid percent-encoded token": "a % in it has no two hexadecimal digits behind it; by itself it is %25",
+    "forbidden value": "it holds %00",
+    "unexpected spaces": "it holds a blank",
+    "end of string": "a [ in it has no ]",
+    "unexpected character": "behind the ] of its host something else than a port begins",
+    "unterminated": "a quoted part of it does not end",
+}
 
 # What is local ends with its transaction, behind a pooler too.
 _BECOME: dict[tuple[bool, bool], bytes] = {
@@ -262,9 +276,9 @@ def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connec
         connection = psycopg.connect(
             url, connect_timeout=timeout_s or of_url or CONNECT_TIMEOUT_S, **CONNECTION_SETTINGS
         )
-    except psycopg.ProgrammingError:
-        # what libpq says of a URL that it cannot read quotes the part at fault, which may be the password
-        raise LedgerUnavailable("cannot read the URL of the ledger", hint=URL_HINT) from None
+    except psycopg.ProgrammingError as error:
+        faults = [fault for beginning, fault in _URL_FAULTS.items() if str(error).startswith(beginning)]
+        raise LedgerUnavailable(": ".join(["cannot read the URL of the ledger", *faults]), hint=URL_HINT) from None
     except psycopg.Error as error:
         raise LedgerUnavailable(
             f"cannot reach the ledger at {redacted_url(url)}: {_first_line(error)}",

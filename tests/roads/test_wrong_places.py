@@ -11,6 +11,7 @@ import pytest
 
 from tallystick.errors import ConfigError, LedgerError, LedgerUnavailable, TallystickError, Unauthorized
 from tallystick.ledger import Ledger
+from tallystick.redaction import one_line
 from tests.roads.places import Place, token_of
 from tests.servers import free_port
 from tests.supabase.project import PUBLISHABLE_KEY
@@ -60,6 +61,8 @@ def refusal_of(url: str, key: str, *, token: str = "", attempts: int = 1) -> Tal
     (line,) = error.message.splitlines()
     assert line
     assert error.hint
+    # what a person sees of it has passed the redaction of passwords
+    assert "***" not in one_line("it", error.hint)
     shown = f"{error!r} {error.message} {error.hint} {''.join(format_exception(error))}"
     for secret in ("s3cr3t", key, *([token] if token else [])):
         assert secret not in shown
@@ -117,9 +120,45 @@ def test_tls_that_is_refused_is_told_at_once(stranger: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("url", ["http://ann:s3cr3t/x", "http://127.0.0.1:s3cr3t", "http://", "https://[::s3cr3t"])
-def test_an_address_that_cannot_be_read_is_told_without_what_stands_in_it(url: str, key: str) -> None:
-    assert isinstance(refusal_of(url, key), LedgerError)
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://ann:s3cr3t/x", "port"),
+        ("http://127.0.0.1:s3cr3t", "port"),
+        ("http://127.0.0.1:99999", "port"),
+        ("http://", "no host"),
+        ("https:///s3cr3t", "no host"),
+        ("https://[::s3cr3t", "host"),
+        ("https://s3cr3t..org", "host"),
+        ("https://s3cr3t\x01/", "blank"),
+        ("https://s3cr3t org/", "blank"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_told_by_its_fault_and_without_what_stands_in_it(
+    url: str, fault: str, key: str
+) -> None:
+    error = refusal_of(url, key, attempts=3)
+    assert type(error) is LedgerError
+    assert fault in error.message.partition(": ")[2]
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("postgresql://ann:s3cr3t%zz@host/db", "%"),
+        ("postgresql://ann:s3cr3t%00@host/db", "%00"),
+        ("postgresql://ann:s3 cr3t@s3cr3t/db", "blank"),
+        ("postgresql://host/db?s3cr3t=1", "unknown"),
+        ("postgresql://host/db?s3cr3t", "value"),
+        ("postgresql://[::1/s3cr3t", "]"),
+        ("postgresql://[::1]s3cr3t/db", "]"),
+        ("host=h password='s3cr3t", "quot"),
+        ("host=h s3cr3t=1", "unknown"),
+        ("s3cr3t.supabase.co", "begins"),
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_told_likewise(url: str, fault: str) -> None:
+    assert fault in refusal_of(url, "s3cr3t").message.partition(": ")[2]
 
 
 @pytest.mark.parametrize("key", ["tly_s3cr3t\nx", "sb_secret_s3cr3t\r\nX-Evil: 1", "sb_secret_s3cr3t…"])

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -33,6 +34,7 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 MAX_REASON_LENGTH = 200
 RETRY_AFTER_S = 60
+URL_HINT = "Write it as https://host, or as https://host:8377 with a port."
 LATER_HINT = "Nothing is lost; try again in a moment."
 
 ERROR_BY_STATUS: dict[int, type[LedgerError]] = {
@@ -67,6 +69,8 @@ class HttpPlace:
             raise ConfigError(
                 "the address of the ledger holds a user or a password", hint="Leave them out; a key opens it."
             )
+        if fault := _fault_of(url):
+            raise LedgerError(f"cannot read the URL of the ledger: {fault}", hint=URL_HINT)
         self._url = url.rstrip("/")
         self._client = httpx.Client(
             headers={"User-Agent": "tallystick", **headers},
@@ -86,9 +90,9 @@ class HttpPlace:
             return self._client.request(
                 method, self._url + path, params=list(query) or None, content=body, headers=headers
             )
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, UnicodeError):
             # what httpx says of it quotes the part at fault, which may be a password
-            raise LedgerError("cannot read the URL of the ledger", hint="Write https://host:port.") from None
+            raise LedgerError("cannot read the URL of the ledger", hint=URL_HINT) from None
         except httpx.HTTPError as error:
             place, reason = redacted_url(self._url), str(error) or type(error).__name__
             if _is_of_tls(error):
@@ -100,6 +104,24 @@ class HttpPlace:
                 f"cannot reach the ledger at {place}: {reason}",
                 hint="Check that the server runs and that the URL is right.",
             ) from None
+
+
+def _fault_of(url: str) -> str:
+    """What is wrong with an address, quoting nothing of it, as it may be a password; '' where it can be asked."""
+    if any(sign.isspace() or not sign.isprintable() for sign in url):
+        return "it holds a blank, or a sign that does not print"
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+    except ValueError:
+        return "its host is neither a name nor a number"
+    try:
+        has_port = parts.port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
+        return "its port is no number from 1 to 65535"
+    return "" if host else "it has no host"
 
 
 def json_body(arguments: Mapping[str, object]) -> bytes:
