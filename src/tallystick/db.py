@@ -272,10 +272,7 @@ def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connec
             hint="Name the database with --database postgresql://user@host:5432/database.",
         )
     try:
-        of_url = psycopg.conninfo.conninfo_to_dict(url).get("connect_timeout")
-        connection = psycopg.connect(
-            url, connect_timeout=timeout_s or of_url or CONNECT_TIMEOUT_S, **CONNECTION_SETTINGS
-        )
+        connection = psycopg.connect(url, **connection_settings(url, timeout_s=timeout_s))
     except psycopg.ProgrammingError as error:
         faults = [fault for beginning, fault in _URL_FAULTS.items() if str(error).startswith(beginning)]
         raise LedgerUnavailable(": ".join(["cannot read the URL of the ledger", *faults]), hint=URL_HINT) from None
@@ -286,6 +283,12 @@ def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connec
         ) from None  # libpq takes what stands behind the first @ of a password for the host, and tells it
     settle(connection)
     return connection
+
+
+def connection_settings(url: str, *, timeout_s: int | None = None) -> dict[str, Any]:
+    """What every connection of ours is opened with; a limit for that in the URL is its owner's, and holds."""
+    of_url = psycopg.conninfo.conninfo_to_dict(url).get("connect_timeout")
+    return {**CONNECTION_SETTINGS, "connect_timeout": timeout_s or of_url or CONNECT_TIMEOUT_S}
 
 
 def settle(connection: psycopg.Connection[Any]) -> None:

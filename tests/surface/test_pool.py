@@ -35,3 +35,16 @@ def test_one_broken_connection_is_enough_to_find_out_about_the_others(ledger_url
                 assert database.value("select 1") == 1
     finally:
         pool.close()
+
+
+@pytest.mark.parametrize(("of_url", "timeout_s"), [("", "10"), ("&connect_timeout=3", "3")])
+def test_the_urls_own_time_to_connect_holds_for_each_connection(
+    ledger_url_18: str, of_url: str, timeout_s: str
+) -> None:
+    pool = Pool(ledger_url_18 + of_url, size=1)
+    pool.open()
+    try:
+        with pool.database(None) as database:
+            assert database._connection.info.get_parameters()["connect_timeout"] == timeout_s
+    finally:
+        pool.close()
