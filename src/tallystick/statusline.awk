@@ -13,10 +13,16 @@ BEGIN {
   }
   STRING = "\"([^\"\\\\]|\\\\.)*\""
   NUMBER = "-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
+  UNKNOWN = "n/a"
   MAX_LENGTH = 65536
   MAX_DEPTH = 32
   FRESH_S = 10
   USABLE_S = 3600  # figures of an hour ago say nothing of now
+  # beyond these nothing is believed: dollars, how far a plan or the context is used, the end of a five-hour window
+  MAX_USD = 1000000
+  MAX_USED = 1000
+  MAX_FULL = 100
+  MAX_LEFT_S = 21600  # with a clock that is an hour behind
 
   read_object("-", "told")
   read_object(folder "/statusline.json", "known")
@@ -42,7 +48,7 @@ function part_of_line(part) {
   if (part == "today") return dollars(now < number_of("known" SUBSEP "day_ends_at") ? "known" SUBSEP "today_usd" : "") " today"
   if (part == "block") return block()
   if (part == "burn") return burn()
-  if (part == "context") return "context " percent("told" SUBSEP "context_window" SUBSEP "used_percentage")
+  if (part == "context") return "context " percent("told" SUBSEP "context_window" SUBSEP "used_percentage", MAX_FULL)
 }
 
 # The plan's own window where the agent tells of it, or the ledger knows it; else our model of it.
@@ -50,44 +56,49 @@ function block(  official, place, used, ends_at) {
   official[1] = "told" SUBSEP "rate_limits" SUBSEP "five_hour"
   official[2] = "known" SUBSEP "official"
   for (place = 1; place <= 2; place++) {
-    used = official[place] SUBSEP "used_percentage"
+    used = percent(official[place] SUBSEP "used_percentage", MAX_USED)
     ends_at = number_of(official[place] SUBSEP "resets_at")
-    if (kind[used] == "number" && (ends_at <= 0 || ends_at > now)) return "5h " percent(used) " used" time_left(ends_at - now)
+    if (used != UNKNOWN && (ends_at == 0 || runs(ends_at))) return "5h " used " used" time_left(ends_at)
   }
   ends_at = number_of("known" SUBSEP "block" SUBSEP "ends_at")
-  return dollars(ends_at > now ? "known" SUBSEP "block" SUBSEP "cost_usd" : "") " block" time_left(ends_at - now)
+  return dollars(runs(ends_at) ? "known" SUBSEP "block" SUBSEP "cost_usd" : "") " block" time_left(ends_at)
 }
 
 function burn(  rate) {
-  rate = "known" SUBSEP "block" SUBSEP "usd_per_hour"
-  if (now >= number_of("known" SUBSEP "block" SUBSEP "ends_at") || kind[rate] == "") return "n/a per hour"
-  return dollars(rate) "/h"
+  rate = runs(number_of("known" SUBSEP "block" SUBSEP "ends_at")) ? "known" SUBSEP "block" SUBSEP "usd_per_hour" : ""
+  rate = dollars(rate)
+  return rate == UNKNOWN ? rate " per hour" : rate "/h"
 }
 
 # A window of the plan as it is left for the ledger, "" where it is none or has ended, as in a session that was left open.
-function window(name,  path, used, ends_at) {
+function window(name,  path, ends_at) {
   path = "told" SUBSEP "rate_limits" SUBSEP name SUBSEP
-  used = number_of(path "used_percentage")
   ends_at = number_of(path "resets_at")
-  if (kind[path "used_percentage"] != "number" || used < 0 || used > 1000) return ""
+  if (percent(path "used_percentage", MAX_USED) == UNKNOWN) return ""
   if (kind[path "resets_at"] == "text") return ""
   if (ends_at != 0 && (ends_at <= now || ends_at >= 1e10)) return ""
   return "\"" name "\":{\"used_percentage\":" value[path "used_percentage"] ",\"resets_at\":" (ends_at ? value[path "resets_at"] : 0) "}"
 }
 
 # An amount to the cent; ours come as text that is rounded already.
-function dollars(path) {
-  if (kind[path] == "text") return "$" value[path]
-  return kind[path] == "number" ? sprintf("$%.2f", value[path]) : "n/a"
+function dollars(path,  text) {
+  text = kind[path] == "text" ? value[path] : kind[path] == "number" ? sprintf("%.2f", value[path]) : ""
+  return text ~ /^[0-9]+[.][0-9][0-9]$/ && text + 0 < MAX_USD ? "$" text : UNKNOWN
 }
 
-function percent(path) {
-  return kind[path] == "number" ? sprintf("%.0f%%", value[path]) : "n/a"
+function percent(path, most,  text) {
+  text = kind[path] == "number" ? sprintf("%.0f", value[path]) : ""
+  return text ~ /^[0-9]+$/ && text + 0 <= most ? text "%" : UNKNOWN
 }
 
-function time_left(seconds,  minutes) {
-  if (seconds <= 0) return ""
-  minutes = int(seconds / 60)
+# Whether a window of five hours that ends then is one of now.
+function runs(ends_at) {
+  return now < ends_at && ends_at <= now + MAX_LEFT_S
+}
+
+function time_left(ends_at,  minutes) {
+  if (!runs(ends_at)) return ""
+  minutes = int((ends_at - now) / 60)
   return minutes >= 60 ? sprintf(", %dh %dm left", minutes / 60, minutes % 60) : ", " minutes "m left"
 }
 

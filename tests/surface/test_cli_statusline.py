@@ -138,6 +138,42 @@ def test_the_agents_json_is_read_however_it_is_spelled(text: bytes) -> None:
     assert line(text, {}, parts=["session"]) == "$0.38 session"
 
 
+@pytest.mark.parametrize("cost", ["-5", "-0.001", "1e6", "1e308", '"NaN"', '"5e9"', '"-1.00"', '""', '"1.00 "'])
+def test_a_cost_that_nobody_can_have_is_not_shown(cost: str) -> None:
+    assert line(b'{"cost":{"total_cost_usd":1e400}}', parts=["session"]) == "n/a session"
+    told = b'{"cost":{"total_cost_usd":%b}}' % cost.encode()
+    known = {**KNOWN, "today_usd": json.loads(cost), "block": {**KNOWN["block"], "usd_per_hour": json.loads(cost)}}
+    assert line(told, known, parts=["session", "today", "block", "burn"]) == (
+        "n/a session | n/a today | $5.10 block, 2h 14m left | n/a per hour"
+    )
+
+
+@pytest.mark.parametrize("used", ["900", "101", "-1", "-0.7", "1e308", "1e400", '"NaN"', '"50"', "true", "[5]"])
+def test_a_context_that_is_fuller_than_full_or_emptier_than_empty_is_not_shown(used: str) -> None:
+    told = b'{"cost":{"total_cost_usd":1},"context_window":{"used_percentage":%b}}' % used.encode()
+    assert line(told, parts=["session", "context"]) == "$1.00 session | context n/a"
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"used_percentage": -1, "resets_at": NOW + 60},
+        {"used_percentage": 1001, "resets_at": NOW + 60},
+        {"used_percentage": 1e308, "resets_at": NOW + 60},
+        {"used_percentage": "NaN", "resets_at": NOW + 60},
+        {"used_percentage": 5, "resets_at": NOW + 7 * 3600},
+        {"used_percentage": 5, "resets_at": 1e300},
+        {"used_percentage": 5, "resets_at": -1},
+    ],
+)
+def test_a_window_of_the_plan_that_cannot_be_is_not_shown(limit: dict[str, Any]) -> None:
+    told = {"rate_limits": {"five_hour": limit}}
+    assert line(told, parts=["block"]) == "$5.10 block, 2h 14m left"
+    assert line({}, {**KNOWN, "official": limit}, parts=["block"]) == "$5.10 block, 2h 14m left"
+    endless = {**KNOWN, "block": {**KNOWN["block"], "ends_at": 1e300}}
+    assert line(told, endless, parts=["block", "burn"]) == "n/a block | n/a per hour"
+
+
 # -- as the agent runs it
 
 
@@ -236,6 +272,17 @@ def test_without_standard_input_there_is_a_line(fresh: Tally) -> None:
         ["sh", "-c", f"{shlex.join(command)} <&-"], env=fresh.environ, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == (UNKNOWN + "\n", "")
+
+
+def test_settings_that_cannot_be_read_hide_no_more_than_the_figures_of_the_ledger(fresh: Tally) -> None:
+    config = fresh.home / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("user_id = 5\n")
+    (line,) = fresh.lines("statusline", answer=json.dumps(TOLD))
+    assert line == "$0.38 session | n/a today | n/a block | n/a per hour | context 26%"
+    assert [path.name for path in fresh.home.iterdir()] == ["config"]
+    for command in (["doctor"], ["statusline", "install"]):
+        assert str(config) in fresh.fail(*command)
 
 
 # -- settings.json

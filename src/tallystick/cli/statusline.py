@@ -65,14 +65,17 @@ def statusline(ctx: click.Context, parts: str) -> None:
     """Print one line for Claude Code's status bar from the JSON on standard input; `install` puts it there.
 
     It shows what the session, today and the current five-hour block have cost, how long the block lasts, what it costs
-    per hour, and how full the context is; the plan's own window where Claude Code told of it; n/a for the unknown.
-    It never starts a database: figures come while the ledger is up, as `tally watch` keeps it.
+    per hour, and how full the context is; the plan's own window where Claude Code told of it; n/a for what is unknown
+    or cannot be. It never starts a database: figures come while the ledger is up, as `tally watch` keeps it.
     """
     if ctx.invoked_subcommand is None:
         if sys.stdin is None or sys.stdin.isatty():
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.set_inheritable(0, True)  # where there was none, it is what open() gave
-        command = _command(_settings(ctx.obj), parts, common=ctx.obj)
+        try:
+            command = _command(_settings(ctx.obj), parts, common=ctx.obj)
+        except TallystickError:
+            command = _line_of("/dev/null", parts)  # every other command says what is wrong with the settings
         os.execv("/bin/sh", ["sh", "-c", command])
 
 
@@ -201,12 +204,16 @@ def _command(settings: Settings, parts: str, *, common: CommonOptions) -> str:
     ledger = ["--database", common.database_url] if common.database_url else []
     # -P: an agent runs it in folders that are not ours, whose files must not pass for modules
     renewal = shlex.join([sys.executable, "-P", "-m", "tallystick", "statusline", "renew", *ledger])
-    module = Path(statusline_files.__file__)
-    script = f"import sys; sys.path.append({str(module.parent)!r}); import statusline; statusline.main(sys.argv[1:])"
+    folder = str(Path(statusline_files.__file__).parent)
+    script = f"import sys; sys.path.append({folder!r}); import statusline; statusline.main(sys.argv[1:])"
     launcher = shlex.join([sys.executable, "-I", "-S", "-c", script, str(settings.state_dir)])
-    line = shlex.join([str(module.with_suffix(".awk")), str(settings.state_dir), parts, launcher, renewal])
+    return _line_of(str(settings.state_dir), parts, launcher, renewal)
+
+
+def _line_of(folder: str, parts: str, *programs: str) -> str:
+    program = str(Path(statusline_files.__file__).with_suffix(".awk"))
     # awk reads a line however long it is
-    return f"head -c {MAX_INPUT_BYTES} | LC_ALL=C awk -f {line}"
+    return f"head -c {MAX_INPUT_BYTES} | LC_ALL=C awk -f {shlex.join([program, folder, parts, *programs])}"
 
 
 def _settings_file(settings: Settings) -> Path:
