@@ -18,6 +18,7 @@ import click
 from tallystick import statusline as statusline_files
 from tallystick.cli.books import Books
 from tallystick.cli.import_new import take_in_changed_prices
+from tallystick.cli.json_member import member_of, with_member, without_member
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.collector.plan_limits import SOURCE
@@ -37,6 +38,7 @@ CENT = Decimal("0.01")
 SETTING = "statusLine"
 MAX_INPUT_BYTES = 1 << 17
 FORMER_NAME = "statusline-before.json"
+NO_SETTINGS = "{}\n"
 
 
 def _read_parts(_: click.Context, __: click.Parameter, text: str) -> str:
@@ -92,23 +94,24 @@ def install(common: CommonOptions, parts: str, replace: bool) -> None:
             "the password of the ledger would be in Claude Code's settings, and in every list of processes",
             hint=f"Write the URL as database_url into {settings.config_file}, and leave --database out.",
         )
+    if shutil.which("awk") is None:
+        raise ConfigError("there is no awk, which prints the line", hint="Install one: any will do.")
     file = _settings_file(settings)
-    document = _read_settings(file)
-    former = document.get(SETTING)
-    if former is not None and not _is_ours(former) and not replace:
+    text, former = _read_settings(file)
+    is_theirs = former is not None and not _is_ours(former)
+    if is_theirs and former != "null" and not replace:
         raise ConfigError(
             f"another program has the status line in {file}",
             hint="Run `tally statusline install --replace`; `uninstall` brings the other one back.",
         )
-    if former is not None and not _is_ours(former):
-        make_folder(settings.state_dir)
-        write_private(settings.state_dir / FORMER_NAME, json.dumps(former))
-    if shutil.which("awk") is None:
-        raise ConfigError("there is no awk, which prints the line", hint="Install one: any will do.")
-    command = _command(settings, parts, common=common)
-    document[SETTING] = {"type": "command", "command": command, "padding": 0}
     make_folder(settings.state_dir)
-    _write_settings(file, document)
+    former_file = settings.state_dir / FORMER_NAME
+    if former is None:
+        former_file.unlink(missing_ok=True)
+    elif is_theirs:
+        write_private(former_file, former)
+    ours = {"type": "command", "command": _command(settings, parts, common=common), "padding": 0}
+    _write_settings(file, with_member(text, SETTING, json.dumps(ours)))
     write_lines([f"The status line is in {file}, and shown from the next message on."], terminal=look_at_output())
 
 
@@ -119,17 +122,16 @@ def uninstall(common: CommonOptions) -> None:
     """Take the line out of Claude Code's settings.json, and bring back what was there before."""
     settings = _settings(common)
     file = _settings_file(settings)
-    document = _read_settings(file)
-    if not _is_ours(document.get(SETTING)):
+    text, setting = _read_settings(file)
+    if not _is_ours(setting):
         write_lines([f"No status line of ours is in {file}."], terminal=look_at_output())
         return
     former_file = settings.state_dir / FORMER_NAME
     if former_file.exists():
-        document[SETTING] = json.loads(former_file.read_text(encoding="utf-8"))
+        _write_settings(file, with_member(text, SETTING, former_file.read_bytes().decode()))
         former_file.unlink()
     else:
-        del document[SETTING]
-    _write_settings(file, document)
+        _write_settings(file, without_member(text, SETTING))
     write_lines([f"The status line is out of {file}."], terminal=look_at_output())
 
 
@@ -222,30 +224,30 @@ def _settings_file(settings: Settings) -> Path:
     return settings.claude_config_dirs[0] / "settings.json"
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path) -> tuple[str, str | None]:
+    """The text of the settings, and what it says of the status line, both as they are written."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8-sig") or "{}")
+        text = file.read_bytes().decode() or NO_SETTINGS
     except FileNotFoundError:
-        return {}
+        text = NO_SETTINGS
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {file}: {error}", hint="Correct it; nothing was changed.") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{file} holds no JSON object", hint="Correct it; nothing was changed.")
-    return document
+    try:
+        return text, member_of(text, SETTING)
+    except ValueError as error:
+        raise ConfigError(f"{file} is no settings: {error}", hint="Correct it; nothing was changed.") from error
 
 
-def _write_settings(file: Path, document: dict[str, Any]) -> None:
+def _write_settings(file: Path, text: str) -> None:
     """Replace the file whole, a linked one where it really is, with the rights that it had."""
     real_file = file.resolve()
     mode = real_file.stat().st_mode & 0o777 if real_file.exists() else 0o600
     make_folder(real_file.parent)
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    if not text.isascii() and text.encode("utf-8", "replace") != text.encode("utf-8", "surrogatepass"):
-        text = json.dumps(document, indent=2)  # half of a surrogate pair is no text, and stands as it was escaped
-    write_private(real_file, text + "\n")
+    write_private(real_file, text, is_synced=True)
     real_file.chmod(mode)
 
 
-def _is_ours(setting: object) -> bool:
-    command = setting.get("command") if isinstance(setting, dict) else None
+def _is_ours(setting: str | None) -> bool:
+    told = json.loads(setting) if setting else None
+    command = told.get("command") if isinstance(told, dict) else None
     return isinstance(command, str) and "statusline.main(sys.argv[1:])" in command and "awk -f" in command
