@@ -35,6 +35,7 @@ from tallystick.embedded_cluster import (
     last_lines,
     make_cluster,
     place,
+    roots_place,
     run_tool,
     server_account,
     server_binaries,
@@ -73,7 +74,11 @@ _START_IN_BACKGROUND = '"$@" >&2 &'
 
 
 class EmbeddedStatus(NamedTuple):
-    """The server of one data folder: data_dir and binaries are where they really are, pid is None when it is down."""
+    """The server of one data folder: data_dir and binaries are where they really are, pid is None when it is down.
+
+    `roots_dir` is where root keeps a ledger of its own for the same folder, of which nobody else can tell whether it is
+    up; None where there is none, and for root.
+    """
 
     is_running: bool
     pid: int | None
@@ -83,6 +88,7 @@ class EmbeddedStatus(NamedTuple):
     kept_up: bool
     client_count: int
     binaries: Path
+    roots_dir: Path | None
 
 
 class EmbeddedServer:
@@ -175,6 +181,7 @@ class EmbeddedServer:
                 kept_up=self._keep_up_mark.exists(),
                 client_count=len(self._live_clients()),
                 binaries=self._server_binaries(),
+                roots_dir=self._roots_dir(),
             )
 
     def binary(self, name: str) -> Path:
@@ -334,6 +341,10 @@ class EmbeddedServer:
         raise EmbeddedServerError(
             f"the embedded Postgres has not stopped within {_STOP_SECONDS:.0f} s", hint=f"its log is {self._log}"
         )
+
+    def _roots_dir(self) -> Path | None:
+        apart = roots_place(self._home, system_dir=self._system_dir)
+        return apart if os.geteuid() != 0 and apart.is_dir() else None
 
     def _binaries(self) -> Path:
         return self._given_binaries or wheel_binaries()

@@ -87,7 +87,7 @@ def place(data_dir: Path, *, system_dir: Path) -> Path:
         raise EmbeddedServerError(
             f"the ledger in {wanted} is not root's alone", hint="run tally as the user that it belongs to"
         )
-    apart = system_dir / "ledgers" / _name_of(wanted)
+    apart = roots_place(wanted, system_dir=system_dir)
     if is_safe and not (apart / "cluster").is_dir() and _may_enter(wanted.parent, server_account(wanted)):
         return wanted
     if not _is_roots_alone(system_dir):
@@ -95,6 +95,11 @@ def place(data_dir: Path, *, system_dir: Path) -> Path:
             f"{system_dir} is not root's alone", hint="let root own it and nobody else write there"
         )
     return apart
+
+
+def roots_place(wanted: Path, *, system_dir: Path) -> Path:
+    """Where root keeps a ledger of its own for a data folder in which its server cannot live."""
+    return system_dir / "ledgers" / _name_of(wanted)
 
 
 def server_account(home: Path) -> Account:
@@ -282,10 +287,29 @@ def told_plainly(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        owner = _other_owner(home) if isinstance(error, PermissionError) else ""
+        if owner:
+            raise EmbeddedServerError(
+                f"the embedded Postgres in {home} belongs to {owner}: nobody else can tell whether it is up",
+                hint=f"run tally as {owner}, or choose a folder of your own with TALLYSTICK_HOME",
+            ) from error
         raise EmbeddedServerError(
             f"the embedded Postgres in {home}: {error}",
             hint="give it a folder of your own on a local disk with TALLYSTICK_HOME, or use another Postgres",
         ) from error
+
+
+def _other_owner(home: Path) -> str:
+    """Who closed a folder to us, "" where it is our own or not there."""
+    for step in (home, *home.parents):
+        try:
+            uid = step.stat().st_uid
+        except PermissionError:
+            continue
+        except OSError:
+            return ""
+        return "" if uid == os.geteuid() else _name(uid) or f"the user with the id {uid}"
+    return ""
 
 
 def _name(uid: int) -> str:

@@ -18,7 +18,8 @@ import pytest
 
 from tallystick.embedded import EmbeddedServer
 from tallystick.errors import EmbeddedServerError
-from tallystick.private_files import locked
+from tallystick.private_files import locked, make_folder
+from tests.unit.nobody import as_nobody
 
 IS_ROOT = os.geteuid() == 0
 DEBIAN_15_BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -226,3 +227,29 @@ def test_root_gives_a_file_to_its_folders_owner_unless_it_has_another_name(folde
             pass
     assert (theirs / "fresh").stat().st_uid == owner
     assert ours.stat().st_uid == os.geteuid()
+
+
+def test_of_somebody_elses_server_nobody_says_that_it_is_down(folder: Path) -> None:
+    closed = folder / "closed" / "postgres"
+    closed.mkdir(mode=0o700, parents=True)
+    (folder / "shared").mkdir(mode=0o777)
+    (folder / "shared").chmod(0o777)
+    shared, system = folder / "shared" / "postgres", folder / "system"
+    apart = EmbeddedServer(shared, system_dir=system).status().data_dir
+    with as_nobody():
+        assert EmbeddedServer(shared, system_dir=system).status().roots_dir is None
+    make_folder(apart)
+    if not IS_ROOT:
+        assert apart == shared
+        closed.parent.chmod(0)
+        with pytest.raises(EmbeddedServerError, match="Permission denied"):
+            EmbeddedServer(closed, system_dir=system).status()
+        closed.parent.chmod(0o700)
+        return
+    assert EmbeddedServer(shared, system_dir=system).status().roots_dir is None
+    with as_nobody():
+        with pytest.raises(EmbeddedServerError, match="belongs to root: nobody else can tell") as refusal:
+            EmbeddedServer(closed, system_dir=system).status()
+        assert "run tally as root" in refusal.value.hint
+        assert EmbeddedServer(shared, system_dir=system).status().roots_dir == apart
+        assert EmbeddedServer(folder / "closed" / "none" / "postgres", system_dir=system).status().is_running is False

@@ -157,6 +157,8 @@ def _embedded_facts(settings: Settings) -> list[tuple[str, str]]:
             ("url", found.url),
             ("schema", _schema_fact(found.url)),
         ]
+    if found.roots_dir:
+        facts.append(("root's", f"{found.roots_dir}; only root can tell whether it is up"))
     return facts
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -143,13 +144,11 @@ def renew(common: CommonOptions) -> None:
     signal.alarm(RENEWAL_LIMIT_S)
     settings = _settings(common)
     figures: dict[str, Any] = {"at": int(datetime.now(UTC).timestamp())}
-    url = _url_of_running_ledger(settings)
-    if url is not None and settings.user_id:
-        try:
+    with suppress(TallystickError):  # the line says n/a, and `tally status` says why
+        url = _url_of_running_ledger(settings)
+        if url is not None and settings.user_id:
             with Ledger.connect(url, user_id=settings.user_id, key=settings.ledger_key, attempts=1) as ledger:
                 figures |= _figures(ledger, settings)
-        except TallystickError:
-            pass  # the line says n/a, and `tally status` says why
     make_folder(settings.state_dir)
     write_private(settings.state_dir / statusline_files.CACHE_NAME, json.dumps(figures))
 
