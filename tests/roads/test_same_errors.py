@@ -30,6 +30,8 @@ REFUSED: dict[str, Question] = {
     "a week that starts on no day": lambda of: of.usage_weekly(EVERYTHING, week_start=8),
     "a page of no rows": lambda of: of.usage_daily(EVERYTHING, page=Page(limit=0)),
     "a page of too many rows": lambda of: of.usage_sessions(EVERYTHING, page=Page(limit=10_001)),
+    "a page after nothing": lambda of: of.usage_daily(EVERYTHING, page=Page(after={})),
+    "a page after a row of another report": lambda of: of.usage_models(EVERYTHING, page=Page({"event_key": "k"})),
     "a filter that lets nothing through": lambda of: of.usage_daily(UsageFilter(projects=[])),
     "the same of everything": lambda of: of.usage_summary(UsageFilter(models=[])),
     "a zone without a name": lambda of: of.usage_daily(UsageFilter(time_zone="")),

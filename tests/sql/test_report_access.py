@@ -45,6 +45,8 @@ REPORTS = list(ROW_CLASS_BY_REPORT)
         ({"limit": None}, "limit_is_1_to_10000"),
         ({"after": "[]"}, "after_is_a_row"),
         ({"after": '"text"'}, "after_is_a_row"),
+        ({"after": "{}"}, "after_is_a_row"),
+        ({"after": '{"cost_usd": "5", "unheard_of": "x"}'}, "after_is_a_row"),
     ],
 )
 @pytest.mark.parametrize("report_name", [name for name in REPORTS if name not in ("usage_events", "usage_recent")])
@@ -66,6 +68,17 @@ def test_a_wrong_parameter_is_refused_by_name(
         ("usage_daily", {"after": '{"period_start": "soon"}'}, "after_is_a_row"),
         ("usage_sessions", {"after": '{"source": "codex"}'}, "after_is_a_row"),
         ("usage_blocks", {"after": '{"block_start": "2026-06-32T00:00:00Z"}'}, "after_is_a_row"),
+        # of another report
+        ("usage_daily", {"after": '{"period_start": "", "model": "model-a"}'}, "after_is_a_row"),
+        ("usage_daily", {"after": '{"period_start": null, "project": "one"}'}, "after_is_a_row"),
+        ("usage_daily", {"after": '{"occurred_at": "2026-06-01T12:00:00Z", "event_key": "k"}'}, "after_is_a_row"),
+        ("usage_models", {"after": '{"period_start": "2026-06-01"}'}, "after_is_a_row"),
+        ("usage_projects", {"after": '{"model": "model-a"}'}, "after_is_a_row"),
+        ("usage_sessions", {"after": '{"last_activity_at": "2026-06-01T12:00:00Z"}'}, "after_is_a_row"),
+        ("usage_blocks", {"after": '{"block_start": null}'}, "after_is_a_row"),
+        # without what it is broken down by
+        ("usage_daily", {"by": "model", "after": '{"period_start": "2026-06-01"}'}, "after_is_a_row"),
+        ("usage_models", {"by": "session", "after": '{"model": "model-a"}'}, "after_is_a_row"),
         *(("usage_recent", {"limit": limit}, "limit_is_1_to_10000") for limit in (None, 0, 10001)),
         ("usage_events", {"event_keys": None}, "event_keys_are_at_most_10000"),
         ("usage_events", {"event_keys": ["k"] * 10001}, "event_keys_are_at_most_10000"),
@@ -76,6 +89,17 @@ def test_a_wrong_parameter_of_one_report_is_refused_by_name(
 ) -> None:
     user_id = ingest(db, [Call(utc("2026-06-01T12:00"))])
     assert refusal(db, report_name, user_id, **parameters) == ("PT400", name)
+
+
+def test_a_page_starts_after_a_place_whether_or_not_a_row_stands_there(db: Connection) -> None:
+    days = [f"2026-06-{day:02}" for day in (1, 3, 5)]
+    user_id = ingest(db, [Call(utc(f"{day}T12:00"), model=f"m{place}") for place, day in enumerate(days)])
+    for after, left in (("2026-05-31", 3), ("2026-06-01", 2), ("2026-06-02", 2), ("2026-06-05", 0)):
+        rows = report(db, "usage_daily", user_id, after=json.dumps({"period_start": after}))
+        assert [str(row["period_start"]) for row in rows] == days[3 - left :]
+    for model_name, left in (("", 3), ("m0", 2), ("m0x", 2), (None, 3)):
+        rows = report(db, "usage_models", user_id, after=json.dumps({"model": model_name}))
+        assert len(rows) == left
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -121,8 +121,10 @@ comment on function tallystick.checked_filter is
   'The filter that the parameters of a report describe; PT400 where one of them is wrong.';
 revoke all on function tallystick.checked_filter from public, anon, authenticated;
 
--- A page starts after the last row of the page before, given as the row itself or as its key columns.
-create function tallystick.page_key(p_after jsonb, p_time_member text)
+-- A page starts after the last row of the page before, given as the row itself or as its key columns. It is a place in
+-- the order and need not be a row any more; but a column that the order goes by and that it does not have would make it
+-- the place of the first row, and whoever asks for page after page would ask for ever.
+create function tallystick.page_key(p_after jsonb, p_first text, p_others text[], p_by text)
 returns tallystick.page_key
 language plpgsql
 stable
@@ -132,12 +134,13 @@ begin
   if p_after is null then
     return null;
   end if;
-  if jsonb_typeof(p_after) <> 'object' or p_time_member is not null and p_after ->> p_time_member is null then
+  if jsonb_typeof(p_after) <> 'object' or p_first is not null and nullif(p_after ->> p_first, '') is null
+    or not p_after ?& array_remove(p_others || case p_by when 'session' then 'session_id' else p_by end, null) then
     raise exception using errcode = 'invalid_parameter_value';
   end if;
   return row(
     coalesce(nullif(p_after ->> 'period_start', '')::date, '-infinity'),
-    (p_after ->> p_time_member)::timestamptz, coalesce(p_after ->> 'source', ''),
+    case when p_first <> 'period_start' then (p_after ->> p_first)::timestamptz end, coalesce(p_after ->> 'source', ''),
     coalesce(p_after ->> 'session_id', ''), coalesce(p_after ->> 'project', ''), coalesce(p_after ->> 'model', ''),
     coalesce(p_after ->> 'device', ''), coalesce(p_after ->> 'event_key', '')
   )::tallystick.page_key;
@@ -146,7 +149,8 @@ exception when data_exception then
     message = 'p_after is no row of this report', hint = 'Pass the last row of the page before, as a JSON object.';
 end
 $$;
-comment on function tallystick.page_key is 'The place in a report after which the next page starts.';
+comment on function tallystick.page_key is
+  'The place after which the next page of a report starts, whose order goes by p_first (a time), p_others and p_by.';
 revoke all on function tallystick.page_key from public, anon, authenticated;
 
 create function tallystick.usage_grouping(p_period text, p_week_start integer, p_label text, p_by text)

@@ -60,7 +60,9 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
     p_limit
   );
-  v_after := tallystick.page_key(p_after, null);
+  v_after := tallystick.page_key(
+    p_after, case when p_period is not null then 'period_start' end, array[p_label], p_by
+  );
   -- earlier periods are behind this page
   v_filter.since := greatest(v_filter.since, v_after.period_start);
   v_filter.called_from := greatest(

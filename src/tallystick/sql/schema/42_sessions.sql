@@ -84,7 +84,7 @@ begin
     p_limit
   );
   v_list.is_list := true;
-  v_after := tallystick.page_key(p_after, 'last_activity_at');
+  v_after := tallystick.page_key(p_after, 'last_activity_at', array['source', 'session_id'], p_by);
   v_road := case
     when v_grouping.by_device or p_devices is not null or not v_filter.is_account_zone then 'events'
     else 'by_session_day'
@@ -246,7 +246,7 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, null, p_devices, null,
     p_limit
   );
-  v_after := tallystick.page_key(p_after, 'occurred_at');
+  v_after := tallystick.page_key(p_after, 'occurred_at', array['event_key'], null);
   v_filter.sessions := array[tallystick.session_named(p_user_id, p_session_id, v_filter.sources)];
   -- events_by_session can be used only where the source is known
   v_filter.sources := array(

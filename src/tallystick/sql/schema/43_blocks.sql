@@ -130,7 +130,7 @@ begin
     p_user_id, p_since, p_until, p_time_zone, p_sources, p_projects, p_models, p_sessions, p_devices, p_by,
     p_limit
   );
-  v_after := tallystick.page_key(p_after, 'block_start');
+  v_after := tallystick.page_key(p_after, 'block_start', array[]::text[], p_by);
   v_filter.called_from := greatest(v_filter.called_from, v_after.at);
   v_grouping.lists_models := true;
   return query
