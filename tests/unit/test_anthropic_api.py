@@ -10,6 +10,7 @@ from pydantic import field_serializer
 
 from tallystick.observation import Observation
 from tallystick.sources.api_answers import read_answer
+from tallystick.sources.api_calls import event_key
 from tests.model_api import CALLED_AT, ModelApi, call, counts_of
 
 MESSAGE_ID = "msg_01Hx5vKq7TzBmNcRdSfGhJkL"
@@ -256,6 +257,13 @@ def test_an_id_of_any_look_is_the_key(message_id: str) -> None:
     assert first == again
     assert first is not None
     assert [f"{observation.event_key}:".startswith(f"anthropic:{message_id}:") for observation in first] == [True]
+
+
+def test_what_tells_short_ids_apart_is_worked_out_for_no_other() -> None:
+    asked: list[str] = []
+    assert event_key("anthropic", MESSAGE_ID, weak_key=lambda: asked.append("in vain") or "") == (KEY, ())
+    assert asked == []
+    assert event_key("anthropic", "msg_1", weak_key=lambda: "apart") == ("apart", ("weak_key",))
 
 
 def test_two_answers_with_one_short_id_are_two_calls() -> None:

@@ -14,7 +14,7 @@ import msgspec
 from tallystick.observation import Observation
 from tallystick.sources.api_calls import ApiCall, event_key
 from tallystick.sources.claude_code_calls import cache_writes, observe_iterations, provider_of, thinking_tokens
-from tallystick.sources.claude_code_lines import mend_line
+from tallystick.sources.claude_code_lines import Usage, mend_line
 from tallystick.sources.members import part_of, text_of
 
 PREFIX: Final = "anthropic"
@@ -53,9 +53,10 @@ def observe(answer: dict[str, object], call: ApiCall) -> list[Observation]:
     assert message is not None
     assert message.usage is not None
     usage, model = message.usage, (message.model or "").strip()
-    # these answers have no time; where the id is a server's mere counter, its figures tell one from the next
-    figures = hashlib.sha256(msgspec.json.encode([model, usage], order="deterministic")).hexdigest()[:16]
-    key, flags = event_key(PREFIX, text_of(answer, "id") or "", created=figures, call=call)
+    answer_id = text_of(answer, "id") or ""
+    key, flags = event_key(
+        PREFIX, answer_id, weak_key=lambda: call.key_apart(PREFIX, answer_id, _digest_of(model, usage))
+    )
     if mended.fault:
         return [Observation(source=labels.source, position=key, reject_reason=mended.fault)]
     output_tokens = usage.output_tokens or 0
@@ -91,3 +92,8 @@ def observe(answer: dict[str, object], call: ApiCall) -> list[Observation]:
             for part in parts
         ),
     ]
+
+
+def _digest_of(model: str, usage: Usage) -> str:
+    """What tells two answers apart that have a server's mere counter for an id: such answers have no time."""
+    return hashlib.sha256(msgspec.json.encode([model, usage], order="deterministic")).hexdigest()[:16]

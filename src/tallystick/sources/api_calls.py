@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -29,11 +30,15 @@ class ApiCall(NamedTuple):
     called_at: str
     weak_key: str
 
+    def key_apart(self, provider: str, answer_id: str, apart: str) -> str:
+        """The key of an answer whose id is too short to be of one call only, with what tells it from the next."""
+        return f"{provider}:{answer_id}:{apart}" if answer_id and apart else self.weak_key
 
-def event_key(provider: str, answer_id: str, *, created: str, call: ApiCall) -> tuple[str, tuple[str, ...]]:
-    """The key of an answer, and its flags. An id too short to be of one call only counts together with its time."""
+
+def event_key(provider: str, answer_id: str, *, weak_key: Callable[[], str]) -> tuple[str, tuple[str, ...]]:
+    """The key of an answer, and its flags; `weak_key` is asked for one only where the id is not of one call alone."""
     if not answer_id or _is_short_id(answer_id) is not None:
-        return (f"{provider}:{answer_id}:{created}" if answer_id and created else call.weak_key), ("weak_key",)
+        return weak_key(), ("weak_key",)
     if len(answer_id.encode()) > _MAX_ID_BYTES:
         answer_id = f"sha256:{hashlib.sha256(answer_id.encode()).hexdigest()}"
     return f"{provider}:{answer_id}", ()

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tallystick.observation import LimitObservation, Observation
-from tallystick.sources.api_calls import ApiCall, event_key
+from tallystick.sources.api_calls import event_key
 from tallystick.sources.codex_limits import read_limits
 from tallystick.sources.codex_totals import (
     NOTHING,
@@ -321,7 +321,7 @@ def _record_key(record: dict[str, object], payload: dict[str, object], *, thread
     own_key = f"{SOURCE}:{thread_id}:r:{number or response_id}" if thread_id and (number or response_id) else ""
     if not response_id.startswith("resp_"):
         return own_key, False
-    key, flags = event_key("openai", response_id, created="", call=ApiCall(Observation(source=SOURCE), "", own_key))
+    key, flags = event_key("openai", response_id, weak_key=lambda: own_key)
     return key, not flags
 
 

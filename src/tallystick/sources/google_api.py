@@ -66,7 +66,8 @@ def observe(answer: dict[str, object], call: ApiCall) -> list[Observation]:
     labels = call.labels
     model = _text(answer, "model_version", "modelVersion", "model").strip()
     created_at = utc_time(_text(answer, "create_time", "createTime", "created"))
-    key, flags = event_key(PREFIX, _text(answer, "response_id", "responseId", "id"), created=created_at, call=call)
+    answer_id = _text(answer, "response_id", "responseId", "id")
+    key, flags = event_key(PREFIX, answer_id, weak_key=lambda: call.key_apart(PREFIX, answer_id, created_at))
     reader = CountReader()
     cached_tokens, thinking_tokens = _count(reader, usage, _CACHED), _count(reader, usage, _THOUGHTS)
     input_tokens = _count(reader, usage, _PROMPT) - cached_tokens + _count(reader, usage, _TOOL_USE)

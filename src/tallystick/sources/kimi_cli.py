@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from tallystick.observation import ORIGIN_MAIN_LINE, ORIGIN_SIDECHAIN_LINE, Observation
-from tallystick.sources.api_calls import ApiCall, event_key
+from tallystick.sources.api_calls import event_key
 from tallystick.sources.call_lines import CallState, fingerprint, parts_of, read_lines, settle, stem_of
 from tallystick.sources.formats import Parsed
 from tallystick.sources.json_walk import is_whole_record
@@ -99,6 +99,4 @@ def _event_key(labels: Observation, message_id: str, *, state: ParserState) -> t
     prefix = (
         "openai" if message_id.startswith("chatcmpl-") else "anthropic" if message_id.startswith("msg_") else SOURCE
     )
-    return event_key(
-        prefix, message_id, created="", call=ApiCall(labels, "", f"{SOURCE}:{fingerprint(labels, state=state)}")
-    )
+    return event_key(prefix, message_id, weak_key=lambda: f"{SOURCE}:{fingerprint(labels, state=state)}")

@@ -54,7 +54,10 @@ def observe(answer: dict[str, object], call: ApiCall) -> list[Observation]:
     labels, model = call.labels, (text_of(answer, "model") or "").strip()
     created = answer.get("created_at", answer.get("created"))
     created_at = time_of_seconds(created)
-    key, flags = event_key(PREFIX, text_of(answer, "id") or "", created=str(created) if created_at else "", call=call)
+    answer_id = text_of(answer, "id") or ""
+    key, flags = event_key(
+        PREFIX, answer_id, weak_key=lambda: call.key_apart(PREFIX, answer_id, str(created) if created_at else "")
+    )
     reader = CountReader()
     counts = _counts(usage, reader)
     searches = _web_search_requests(answer, reader)

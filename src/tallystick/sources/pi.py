@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from tallystick.observation import Observation
-from tallystick.sources.api_calls import ApiCall, event_key
+from tallystick.sources.api_calls import event_key
 from tallystick.sources.call_lines import CallState, count_other, fingerprint, read_lines, settle, stem_of
 from tallystick.sources.calls import cost_of
 from tallystick.sources.formats import Parsed
@@ -148,8 +148,8 @@ def _event_key(labels: Observation, message: dict[str, object], *, state: Parser
 
     The fingerprint holds nothing of the file, and the same whoever of pi's family wrote it.
     """
-    call = ApiCall(labels, "", f"{SOURCE}:{fingerprint(labels, state=state)}")
     prefix = _PREFIXES_BY_API.get(text_of(message, "api") or "", labels.provider)
     if prefix not in _PREFIXES:
         prefix = SOURCE
-    return event_key(prefix, text_of(message, "responseId") or "", created="", call=call)
+    answer_id = text_of(message, "responseId") or ""
+    return event_key(prefix, answer_id, weak_key=lambda: f"{SOURCE}:{fingerprint(labels, state=state)}")
