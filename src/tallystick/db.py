@@ -18,7 +18,7 @@ from tallystick.addresses import is_http
 from tallystick.errors import ConfigError, LedgerError, LedgerNotInstalled, LedgerUnavailable, UnreadableBatch
 from tallystick.redaction import redacted_url, without_passwords
 from tallystick.road import SERVICE, Arguments, Caller
-from tallystick.sqlstates import HINT_BY_ERROR, NOT_INSTALLED_HINT, error_of
+from tallystick.sqlstates import HINT_BY_ERROR, NOT_INSTALLED_HINT, connection_broke, error_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -323,9 +323,7 @@ def _translated(error: psycopg.Error) -> LedgerError:
     if state is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return LedgerError(message)
     if state is None:
-        return LedgerUnavailable(
-            f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."
-        )
+        return connection_broke(message)
     if state == "22023" and message.startswith('role "'):
         # no ledger was ever installed on this server: the first migration makes the roles
         return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)

@@ -60,15 +60,20 @@ NO_JSON = "invalid input syntax for type json"
 NOT_INSTALLED_HINT = "Run `tally db migrate` on this database."
 
 
+def connection_broke(reason: str) -> LedgerUnavailable:
+    """The error for a connection that ended between a question and the end of its answer, on any road."""
+    return LedgerUnavailable(
+        f"the connection to the ledger broke: {reason}", hint="Nothing is lost; run the command again."
+    )
+
+
 def error_of(state: str, message: str, *, hint: str = "", constraint: str = "") -> LedgerError:
     """The error of ours that a SQLSTATE stands for, with what the server said about it.
 
     What a function calls p_since is `since` to everybody who does not write SQL.
     """
     if state.startswith(PASSING_CLASSES):
-        return LedgerUnavailable(
-            f"the connection to the ledger broke: {message}", hint="Nothing is lost; run the command again."
-        )
+        return connection_broke(message)
     kind = ERROR_BY_SQLSTATE.get(state, LedgerError)
     if kind is LedgerNotInstalled:
         return LedgerNotInstalled(f"the ledger is not installed in this database ({message})", hint=NOT_INSTALLED_HINT)

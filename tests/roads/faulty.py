@@ -21,6 +21,9 @@ class Fault(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     # the ledger had the request, and only its answer was lost
     is_passed_on: bool = False
+    # the ledger's own answer, of which only so much comes, with its whole length told or with that of the part
+    cut_at: float | None = None
+    is_length_told: bool = True
 
 
 class Asked(NamedTuple):
@@ -72,10 +75,14 @@ class FaultyServer:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.append(Asked(request.path, headers, body, time.monotonic()))
         fault = self.faults.pop(0) if self.faults else self.always
-        if fault is None or fault.is_passed_on:
+        if fault is None or fault.is_passed_on or fault.cut_at is not None:
             status, answered, text = self._pass_on(request, target, headers, body)
         if fault is None:
             send(request, status, answered, text)
+        elif fault.cut_at is not None:
+            part = text[: int(len(text) * fault.cut_at)]
+            send(request, status, answered, part, length=len(text) if fault.is_length_told else len(part))
+            request.close_connection = True
         elif fault.status:
             send(request, fault.status, [("Content-Type", fault.content_type), *fault.headers], fault.body.encode())
         else:
@@ -94,9 +101,16 @@ class FaultyServer:
         return answer.status, [(name, value) for name, value in answer.getheaders() if name.lower() in passed], text
 
 
-def send(request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+def send(
+    request: BaseHTTPRequestHandler,
+    status: int,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    *,
+    length: int | None = None,
+) -> None:
     request.send_response(status)
-    for name, value in [*headers, ("Content-Length", str(len(body)))]:
+    for name, value in [*headers, ("Content-Length", str(len(body) if length is None else length))]:
         request.send_header(name, value)
     request.end_headers()
     request.wfile.write(body)

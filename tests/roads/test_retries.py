@@ -25,6 +25,7 @@ from tallystick.errors import (
 from tallystick.ledger import ATTEMPTS, Ledger
 from tallystick.model import Receipt, UsageFilter
 from tallystick.retrying import FIRST_PAUSE_S
+from tallystick.sqlstates import error_of
 from tests.roads.faulty import Fault, FaultyServer, faulty
 from tests.roads.places import Place, token_of
 from tests.supabase.project import PUBLISHABLE_KEY, SECRET_KEY
@@ -94,6 +95,12 @@ LASTING = {
 }
 
 
+CUT = [
+    Fault(),
+    *(Fault(cut_at=part, is_length_told=told) for part in (0, 0.6) for told in (True, False)),
+]
+
+
 def by_road(cases: dict[str, tuple[tuple[str, ...], Fault, type[LedgerError]]]) -> list[object]:
     return [
         pytest.param(road, (fault, kind), id=f"{road}-{what}")
@@ -143,6 +150,28 @@ def test_what_passes_is_tried_again_and_counts_once(
     assert type(refusal.value) is kind
     assert refusal.value.hint
     assert len(front.asked) == ATTEMPTS
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("fault", CUT)
+@pytest.mark.parametrize("road", HTTP_ROADS)
+def test_an_answer_that_is_cut_is_a_connection_that_broke(
+    place: Place, user_id: str, front: FaultyServer, road: str, fault: Fault
+) -> None:
+    over_sql = error_of("57P01", "terminating connection due to administrator command")
+    with place.open(road, user_id, attempts=ATTEMPTS, url=front.url) as ledger:
+        front.faults += [fault]
+        assert ledger.ingest_token_usage(batch_of(observation(1))).duplicate == (fault.cut_at is not None)
+        for ask in (ledger.ledger_digest, ledger.ledger_state, lambda: ledger.usage_daily(EVERYTHING)):
+            front.asked.clear()
+            front.faults += [fault]
+            assert ask()
+            assert len(front.asked) == 2
+        front.always = fault
+        with pytest.raises(LedgerUnavailable) as refusal:
+            ledger.usage_summary(EVERYTHING)
+    assert refusal.value.message.partition(": ")[0] == over_sql.message.partition(": ")[0]
+    assert refusal.value.hint == over_sql.hint
 
 
 @pytest.mark.parametrize(("road", "case"), by_road(LASTING))

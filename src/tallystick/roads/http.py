@@ -26,6 +26,7 @@ from tallystick.errors import (
 )
 from tallystick.redaction import redacted_url
 from tallystick.road import JsonText
+from tallystick.sqlstates import connection_broke
 
 Row = TypeVar("Row")
 
@@ -34,6 +35,7 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 MAX_REASON_LENGTH = 200
 RETRY_AFTER_S = 60
+NO_CONTENT = 204
 URL_HINT = "Write it as https://host, or as https://host:8377 with a port."
 LATER_HINT = "Nothing is lost; try again in a moment."
 
@@ -100,6 +102,8 @@ class HttpPlace:
                     f"no safe connection to the ledger at {place}: {reason}",
                     hint="Check that the URL is right, and the server's certificate.",
                 ) from None
+            if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)):
+                raise connection_broke(reason) from None
             raise LedgerUnavailable(
                 f"cannot reach the ledger at {place}: {reason}",
                 hint="Check that the server runs and that the URL is right.",
@@ -143,6 +147,30 @@ def rows_of(row_class: Callable[..., Row], objects: Sequence[Mapping[str, Any]])
     except (msgspec.ValidationError, KeyError, TypeError):
         raise not_of_the_ledger("its members are others") from None
     return rows
+
+
+def json_of(answer: httpx.Response) -> Any:
+    """The JSON that an answer of success is, None where it is empty on purpose.
+
+    Where it says that it is JSON, and is none, it was cut: with or without a length, before its first sign or behind.
+    """
+    if answer.status_code == NO_CONTENT:
+        return None
+    try:
+        return decode_json(answer.content)
+    except msgspec.DecodeError:
+        if content_type(answer) == "application/json":
+            raise connection_broke("the answer ends too early") from None
+        raise not_of_the_ledger(reason_of(answer)) from None
+
+
+def members_of(answer: httpx.Response) -> dict[str, Any]:
+    """The members of a refusal in JSON; none of any other."""
+    try:
+        told = decode_json(answer.content)
+    except msgspec.DecodeError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def not_of_the_ledger(reason: str) -> LedgerError:

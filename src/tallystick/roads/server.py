@@ -12,16 +12,16 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
-import msgspec
 
 from tallystick.errors import LedgerError, UnreadableBatch
 from tallystick.road import Arguments
 from tallystick.roads.http import (
     LATER_HINT,
     HttpPlace,
-    decode_json,
     error_of_status,
     json_body,
+    json_of,
+    members_of,
     not_of_the_ledger,
     reason_of,
     rows_of,
@@ -138,20 +138,18 @@ def _query(name: str, value: object) -> list[tuple[str, str]]:
     return [(name, str(value))]
 
 
-def _told(answer: httpx.Response) -> Any:
-    try:
-        told = decode_json(answer.content) if answer.content else {}
-    except msgspec.DecodeError:
-        told = None
-    if answer.is_success and isinstance(told, Mapping):
-        return told
-    if isinstance(told, Mapping) and "detail" in told:
-        constraint = str(told.get("constraint") or "")
-        message, hint = str(told["detail"]), str(told.get("hint") or "")
-        if constraint == "batch_is_readable":
-            raise UnreadableBatch(message, hint=hint)
-        raise error_of_status(answer, message, hint=hint, constraint=constraint)
+def _told(answer: httpx.Response) -> Mapping[str, Any]:
     if answer.is_success:
-        raise not_of_the_ledger(reason_of(answer))
-    hint = LATER_HINT if answer.is_server_error else "Check the URL of the server, and its key."
-    raise error_of_status(answer, reason_of(answer), hint=hint)
+        told = json_of(answer)
+        if not isinstance(told, Mapping):
+            raise not_of_the_ledger(reason_of(answer))
+        return told
+    members = members_of(answer)
+    if "detail" not in members:
+        hint = LATER_HINT if answer.is_server_error else "Check the URL of the server, and its key."
+        raise error_of_status(answer, reason_of(answer), hint=hint)
+    constraint = str(members.get("constraint") or "")
+    message, hint = str(members["detail"]), str(members.get("hint") or "")
+    if constraint == "batch_is_readable":
+        raise UnreadableBatch(message, hint=hint)
+    raise error_of_status(answer, message, hint=hint, constraint=constraint)

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import httpx
-import msgspec
 
 from tallystick.errors import (
     Forbidden,
@@ -26,10 +25,10 @@ from tallystick.roads.http import (
     LATER_HINT,
     HttpPlace,
     content_type,
-    decode_json,
     error_of_status,
     json_body,
-    not_of_the_ledger,
+    json_of,
+    members_of,
     reason_of,
     rows_of,
 )
@@ -89,12 +88,7 @@ class SupabaseRoad:
         answer = self._place.ask("POST", f"/rpc/{function}", query=query, body=json_body(arguments))
         if not answer.is_success:
             raise _refusal(answer)
-        if not answer.content:
-            return None
-        try:
-            return decode_json(answer.content)
-        except msgspec.DecodeError:
-            raise not_of_the_ledger(reason_of(answer)) from None
+        return json_of(answer)
 
     def call_rows(self, row_class: Callable[..., Row], function: str, arguments: Arguments) -> list[Row]:
         """The rows that a function answers, brought in as many answers as they take."""
@@ -115,7 +109,7 @@ def _is_page(arguments: Arguments, row_count: int) -> bool:
 
 
 def _refusal(answer: httpx.Response) -> LedgerError:
-    told = _members(answer)
+    told = members_of(answer) if content_type(answer) == "application/json" else {}
     code, message = str(told.get("code") or ""), str(told.get("message") or "")
     if not message:
         hint = KEY_HINT if answer.status_code in (401, 403) else "Check the URL of the project."
@@ -131,13 +125,3 @@ def _refusal(answer: httpx.Response) -> LedgerError:
         return error_of(code, message, hint=str(told.get("hint") or ""))
     hint = KEY_HINT if answer.status_code in (401, 403) else ""
     return error_of_status(answer, message, hint=str(told.get("hint") or hint))
-
-
-def _members(answer: httpx.Response) -> dict[str, Any]:
-    if content_type(answer) != "application/json":
-        return {}
-    try:
-        told = decode_json(answer.content)
-    except msgspec.DecodeError:
-        return {}
-    return told if isinstance(told, dict) else {}
