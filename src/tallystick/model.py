@@ -48,12 +48,7 @@ class Receipt(NamedTuple):
     def plus(self, other: Receipt) -> Receipt:
         """The receipt of both batches together."""
         return Receipt(
-            received=self.received + other.received,
-            new=self.new + other.new,
-            revised=self.revised + other.revised,
-            duplicate=self.duplicate + other.duplicate,
-            rejected=self.rejected + other.rejected,
-            unpriced=self.unpriced + other.unpriced,
+            **_added_up(self, other),
             rejects=(*self.rejects, *(told.behind(self.received) for told in other.rejects))[:MAX_TOLD_REJECTS],
             unknown_members=tuple(sorted({*self.unknown_members, *other.unknown_members})),
         )
@@ -80,15 +75,12 @@ class SnapshotReceipt(NamedTuple):
 
     def plus(self, other: SnapshotReceipt) -> SnapshotReceipt:
         """The receipt of both lists together."""
-        return SnapshotReceipt(
-            received=self.received + other.received,
-            new=self.new + other.new,
-            revised=self.revised + other.revised,
-            duplicate=self.duplicate + other.duplicate,
-            rejected=self.rejected + other.rejected,
-            unpriced=self.unpriced + other.unpriced,
-            rejects=[*self.rejects, *other.rejects],
-        )
+        return SnapshotReceipt(**_added_up(self, other), rejects=[*self.rejects, *other.rejects])
+
+
+def _added_up(one: Receipt | SnapshotReceipt, other: Receipt | SnapshotReceipt) -> dict[str, int]:
+    names = ("received", "new", "revised", "duplicate", "rejected", "unpriced")
+    return {name: getattr(one, name) + getattr(other, name) for name in names}
 
 
 class DoubleSessionRow(NamedTuple):
@@ -145,13 +137,10 @@ class UsageRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    (
-        """One session within the range asked for; model, project and device are those of its latest call.
+    """One session within the range asked for; model, project and device are those of its latest call.
 
     In a breakdown, the label that is broken down by is the row's own.
     """
-        ""
-    )
 
     source: str
     session_id: str | None

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from tallystick.observation import Observation
-from tallystick.sources.calls import NO_USAGE, has_usage
+from tallystick.sources import calls
 from tallystick.sources.formats import FileState, Parsed, reject
 from tallystick.sources.json_walk import NO_TYPE, walk
 from tallystick.sources.members import CountReader, text_of
@@ -59,30 +57,9 @@ def count_other(state: CallState, record: dict[str, object]) -> None:
 
 
 def settle(labels: Observation, reader: CountReader, *, state: CallState) -> list[Observation]:
-    """The observation that may go to the ledger; none where nothing was used, a rejected one where it cannot count.
-
-    A record without a time takes that of the last one that had one. Thinking is a part of the output and cut to it.
-    """
+    """The same as of `calls`, with the last time of the file."""
     state.occurred_at = labels.occurred_at or state.occurred_at
-    if reader.fault:
-        return [reject(state, source=labels.source, position=labels.position, reason=reader.fault)]
-    if not has_usage(labels):
-        state.count_lines(NO_USAGE)
-        return []
-    if not state.occurred_at:
-        return [reject(state, source=labels.source, position=labels.position, reason="no_time")]
-    flags = labels.flags
-    flags += ("coerced",) if reader.is_coerced else ()
-    flags += () if labels.occurred_at else ("time_inherited",)
-    return [
-        msgspec.structs.replace(
-            labels,
-            occurred_at=state.occurred_at,
-            thinking_tokens=min(labels.thinking_tokens, max(labels.output_tokens, 0)),
-            is_final=True,
-            flags=flags,
-        )
-    ]
+    return calls.settle(labels, reader, last_time=state.occurred_at, state=state)
 
 
 def fingerprint(call: Observation, *, state: CallState) -> str:

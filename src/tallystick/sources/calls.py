@@ -56,6 +56,30 @@ def uncached(prompt_tokens: int, cached_tokens: int) -> int:
     return prompt_tokens - cached_tokens if prompt_tokens >= cached_tokens else prompt_tokens
 
 
+def settle(call: Observation, reader: CountReader, *, last_time: str, state: FileState) -> list[Observation]:
+    """The observation that may go to the ledger; none where nothing was used, a rejected one where it cannot count.
+
+    A call without a time takes the last one that was read. Thinking is a part of the output and cut to it.
+    """
+    if not reader.fault and not has_usage(call):
+        state.count_lines(NO_USAGE)
+        return []
+    if fault := reader.fault or ("" if last_time else "no_time"):
+        return [reject(state, source=call.source, position=call.position, reason=fault)]
+    flags = call.flags
+    flags += ("coerced",) if reader.is_coerced else ()
+    flags += () if call.occurred_at else ("time_inherited",)
+    return [
+        msgspec.structs.replace(
+            call,
+            occurred_at=last_time,
+            thinking_tokens=min(call.thinking_tokens, max(call.output_tokens, 0)),
+            is_final=True,
+            flags=flags,
+        )
+    ]
+
+
 class Calls:
     """The calls of a file, in its order.
 
@@ -76,28 +100,9 @@ class Calls:
     def add(self, event_key: str, *, occurred_at: str, reader: CountReader, **members: Any) -> None:
         """Take a call in; one that used nothing is counted as (no usage), one that cannot count is rejected."""
         self.see_time(occurred_at)
-        call: Observation = msgspec.structs.replace(self._labels, **members)
-        if reader.fault:
-            self.reject(event_key, reader.fault)
-        elif not has_usage(call):
-            self._state.count_lines(NO_USAGE)
-        elif not self.occurred_at:
-            self.reject(event_key, "no_time")
-        else:
-            flags = call.flags
-            flags += ("coerced",) if reader.is_coerced else ()
-            flags += () if occurred_at else ("time_inherited",)
-            self.observations.append(
-                msgspec.structs.replace(
-                    call,
-                    event_key=event_key,
-                    occurred_at=self.occurred_at,
-                    thinking_tokens=min(call.thinking_tokens, max(call.output_tokens, 0)),
-                    is_final=True,
-                    flags=flags,
-                    position=event_key,
-                )
-            )
+        told = {"event_key": event_key, "position": event_key, "occurred_at": occurred_at, **members}
+        call: Observation = msgspec.structs.replace(self._labels, **told)
+        self.observations += settle(call, reader, last_time=self.occurred_at, state=self._state)
 
     def reject(self, position: str, reason: str) -> None:
         """Name a record that cannot be used."""

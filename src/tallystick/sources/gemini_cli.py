@@ -12,9 +12,9 @@ from typing import Final
 
 from tallystick.observation import ORIGIN_MAIN_LINE, ORIGIN_SIDECHAIN_LINE, Observation
 from tallystick.sources.call_lines import CallState, count_other, parts_of, read_lines, settle, stem_of
-from tallystick.sources.formats import Parsed, reject
-from tallystick.sources.json_document import decode_document
-from tallystick.sources.json_walk import is_whole_record
+from tallystick.sources.formats import NotWhole, Parsed, reject
+from tallystick.sources.json_documents import decode_document
+from tallystick.sources.json_walk import is_utf_16, is_whole_record
 from tallystick.sources.members import CountReader, items_of, part_of, text_of
 from tallystick.sources.times import utc_time
 
@@ -59,9 +59,12 @@ def parse_document(content: bytes, *, state: ParserState, project_of: Callable[[
     """The calls of a chat that is one document."""
     state.line_counts, state.reject_counts = {}, {}
     state.session_id = state.cwd = state.occurred_at = ""
-    chat, position = decode_document(content, state=state), f"{state.stem}:0"
-    if chat is None:
+    position, state.encoding_problem = f"{state.stem}:0", "utf-16" if is_utf_16(content[:3]) else ""
+    if state.encoding_problem:
         return Parsed([reject(state, source=SOURCE, position=position, reason="encoding")])
+    chat = decode_document(content, state=state)
+    if not isinstance(chat, dict):
+        raise NotWhole("not a whole JSON object")
     return Parsed(_observe_chat(chat, position, state=state, project_of=project_of, device=device))
 
 
