@@ -14,6 +14,7 @@ import msgspec
 
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources.calls import NO_USAGE, cost_of, time_of
+from tallystick.sources.database_rows import sort_out
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.json_values import decode_object
 from tallystick.sources.members import CountReader, items_of, part_of, text_of
@@ -58,23 +59,20 @@ def take_rows(
 ) -> Parsed:
     """The totals of conversations; `project_of` is not asked, because the workspace is a digest of its folder."""
     del query, project_of
-    rejected: list[Observation] = []
-    snapshots: list[Snapshot] = []
-    for mark, *values in rows:
-        row: dict[str, object] = dict(zip(_COLUMNS, values, strict=True))
-        row_id = str(row["conversation_id"])
-        note_mark(state.seen, row_id, mark)
-        context = decode_object(row["context"])
-        reader = CountReader()
-        snapshot = _snapshot(row, context or {}, reader, device=device)
-        if context is None or reader.fault:
-            reason = reader.fault or "not_json"
-            rejected.append(reject(state, source=SOURCE, position=f"{SOURCE}:{row_id}", reason=reason))
-        elif snapshot is None:
-            state.count_lines(NO_USAGE)
-        else:
-            snapshots.append(snapshot)
-    return Parsed(rejected, snapshots)
+    return sort_out(_read(mark, dict(zip(_COLUMNS, row, strict=True)), state, device=device) for mark, *row in rows)
+
+
+def _read(mark: str, row: dict[str, object], state: ParserState, *, device: str) -> Observation | Snapshot | None:
+    row_id = str(row["conversation_id"])
+    note_mark(state.seen, row_id, mark)
+    context = decode_object(row["context"])
+    reader = CountReader()
+    snapshot = _snapshot(row, context or {}, reader, device=device)
+    if context is None or reader.fault:
+        return reject(state, source=SOURCE, position=f"{SOURCE}:{row_id}", reason=reader.fault or "not_json")
+    if snapshot is None:
+        state.count_lines(NO_USAGE)
+    return snapshot
 
 
 def _snapshot(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources.claude_code_lines import usable_cost
+from tallystick.sources.database_rows import sort_out
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.json_values import decode_object
 from tallystick.sources.members import CountReader, text_of
@@ -108,17 +109,11 @@ def take_rows(
     project_of: Callable[[str], str],
     device: str,
 ) -> Parsed:
-    observations: list[Observation] = []
-    snapshots: list[Snapshot] = []
-    for values in rows:
-        row: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
+    read = _observe if query.name == "calls" else _sum_up
+    named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    for row in named:
         _remember(row, state)
-        seen = (_observe if query.name == "calls" else _sum_up)(row, state, project=project_of, device=device)
-        if isinstance(seen, Observation):
-            observations.append(seen)
-        elif seen is not None:
-            snapshots.append(seen)
-    return Parsed(observations, snapshots)
+    return sort_out(read(row, state, project=project_of, device=device) for row in named)
 
 
 def _remember(row: dict[str, Any], state: ParserState) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources.calls import NO_USAGE, cost_of, time_of
+from tallystick.sources.database_rows import select_list, sort_out
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.members import CountReader, text_of
 
@@ -51,11 +52,11 @@ def queries(columns: Mapping[str, frozenset[str]], state: ParserState, /) -> lis
     sessions, messages = columns.get("sessions", frozenset()), columns.get("messages", frozenset())
     if not sessions.issuperset(_NEEDED):
         return []
-    names = (*_NEEDED, *(name if name in sessions else f"null as {name}" for name in _OPTIONAL))
+    names = select_list(sessions, _NEEDED, _OPTIONAL)
     if not messages.issuperset(("session_id", "timestamp")):
-        return [Query("sessions", _SESSIONS.format(columns=", ".join(names)))]
+        return [Query("sessions", _SESSIONS.format(columns=names))]
     since = max(0.0, state.last_activity_s - _OVERLAP_S)
-    return [Query("sessions", _SESSIONS_SINCE.format(columns=", ".join(names)), (since, state.last_rowid))]
+    return [Query("sessions", _SESSIONS_SINCE.format(columns=names), (since, state.last_rowid))]
 
 
 def take_rows(
@@ -71,22 +72,22 @@ def take_rows(
     Reasoning is left out: whether the output contains it is not known.
     """
     del query, project_of
-    rejected: list[Observation] = []
-    snapshots: list[Snapshot] = []
-    for *values, rowid in rows:
-        state.last_rowid = max(state.last_rowid, rowid)
-        row: dict[str, object] = dict(zip((*_NEEDED, *_OPTIONAL, "last_message_at"), values, strict=True))
-        reader = CountReader()
-        snapshot = _snapshot(row, reader, device=device)
-        state.last_activity_s = max(state.last_activity_s, _seconds(row["last_message_at"]))
-        if reader.fault or not snapshot.session_id:
-            position = f"{SOURCE}:{snapshot.session_id}"
-            rejected.append(reject(state, source=SOURCE, position=position, reason=reader.fault or "no_key"))
-        elif not any(getattr(snapshot, name) for name in _SUMS):
-            state.count_lines(NO_USAGE)
-        else:
-            snapshots.append(snapshot)
-    return Parsed(rejected, snapshots)
+    columns = (*_NEEDED, *_OPTIONAL, "last_message_at", "last_rowid")
+    return sort_out(_read(dict(zip(columns, row, strict=True)), state, device=device) for row in rows)
+
+
+def _read(row: dict[str, Any], state: ParserState, *, device: str) -> Observation | Snapshot | None:
+    state.last_rowid = max(state.last_rowid, row["last_rowid"])
+    state.last_activity_s = max(state.last_activity_s, _seconds(row["last_message_at"]))
+    reader = CountReader()
+    snapshot = _snapshot(row, reader, device=device)
+    if reader.fault or not snapshot.session_id:
+        position = f"{SOURCE}:{snapshot.session_id}"
+        return reject(state, source=SOURCE, position=position, reason=reader.fault or "no_key")
+    if any(getattr(snapshot, name) for name in _SUMS):
+        return snapshot
+    state.count_lines(NO_USAGE)
+    return None
 
 
 def _snapshot(row: dict[str, object], reader: CountReader, *, device: str) -> Snapshot:

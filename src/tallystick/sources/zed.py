@@ -13,6 +13,7 @@ import zstandard
 
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources.calls import NO_USAGE
+from tallystick.sources.database_rows import select_list, sort_out
 from tallystick.sources.formats import FileState, Parsed, Query, reject
 from tallystick.sources.json_values import decode_object
 from tallystick.sources.members import CountReader, part_of, text_of
@@ -51,8 +52,7 @@ def queries(columns: Mapping[str, frozenset[str]], state: ParserState, /) -> lis
     threads = columns.get("threads", frozenset())
     if not threads.issuperset(_NEEDED):
         return []
-    names = (*_NEEDED, *(name if name in threads else f"null as {name}" for name in _OPTIONAL))
-    sql = _THREADS.format(columns=", ".join(names))
+    sql = _THREADS.format(columns=select_list(threads, _NEEDED, _OPTIONAL))
     return [Query("threads", sql, (argument_of(state.seen), LATEST_THREADS), ROWS_AT_ONCE)]
 
 
@@ -65,26 +65,31 @@ def take_rows(
     device: str,
 ) -> Parsed:
     del query
-    rejected: list[Observation] = []
-    snapshots: list[Snapshot] = []
-    for mark, *values in rows:
-        row: dict[str, object] = dict(zip((*_NEEDED, *_OPTIONAL), values, strict=True))
-        row_id = str(row["id"])
-        thread, reason = _thread(row)
-        reader = CountReader()
-        snapshot = _snapshot(row, thread, reader, project_of=project_of, device=device)
-        is_known = state.seen.get(row_id) == mark
-        note_mark(state.seen, row_id, mark)
-        reason = reason or reader.fault
-        if snapshot is not None and not reason:
-            snapshots.append(snapshot)
-        elif is_known:
-            continue
-        elif reason:
-            rejected.append(reject(state, source=SOURCE, position=f"{SOURCE}:{row_id}", reason=reason))
-        else:
-            state.count_lines(NO_TOTALS if thread.get("request_token_usage") else NO_USAGE)
-    return Parsed(rejected, snapshots)
+    columns = (*_NEEDED, *_OPTIONAL)
+    return sort_out(
+        _read(mark, dict(zip(columns, row, strict=True)), state, project_of=project_of, device=device)
+        for mark, *row in rows
+    )
+
+
+def _read(
+    mark: str, row: dict[str, object], state: ParserState, *, project_of: Callable[[str], str], device: str
+) -> Observation | Snapshot | None:
+    row_id = str(row["id"])
+    thread, reason = _thread(row)
+    reader = CountReader()
+    snapshot = _snapshot(row, thread, reader, project_of=project_of, device=device)
+    is_known = state.seen.get(row_id) == mark
+    note_mark(state.seen, row_id, mark)
+    reason = reason or reader.fault
+    if snapshot is not None and not reason:
+        return snapshot
+    if is_known:
+        return None
+    if reason:
+        return reject(state, source=SOURCE, position=f"{SOURCE}:{row_id}", reason=reason)
+    state.count_lines(NO_TOTALS if thread.get("request_token_usage") else NO_USAGE)
+    return None
 
 
 def _thread(row: dict[str, object]) -> tuple[dict[str, object], str]:
