@@ -28,6 +28,7 @@ Row = TypeVar("Row")
 Query = LiteralString | bytes
 
 CONNECT_TIMEOUT_S = 10
+DEFAULT_PORT = "5432"
 # a transaction pooler hands the next transaction to another server, which knows nothing of what this one prepared
 CONNECTION_SETTINGS: dict[str, Any] = {
     "autocommit": True,
@@ -289,6 +290,27 @@ def connection_settings(url: str, *, timeout_s: int | None = None) -> dict[str, 
     """What every connection of ours is opened with; a limit for that in the URL is its owner's, and holds."""
     of_url = psycopg.conninfo.conninfo_to_dict(url).get("connect_timeout")
     return {**CONNECTION_SETTINGS, "connect_timeout": timeout_s or of_url or CONNECT_TIMEOUT_S}
+
+
+def identify_database(url: str) -> str:
+    """The servers and the name of a URL's database, as libpq reads them; the text of what it cannot read.
+
+    Users, passwords and all other parameters are left out: they lead to the same database.
+    """
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return url
+    defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+    named = {**defaults, **{name: str(value) for name, value in given.items() if value}}
+    # a socket's folder is a path, in which case matters
+    hosts = [
+        host if host[:1] in ("/", "@") else host.lower() for host in (named["hostaddr"] or named["host"]).split(",")
+    ]
+    ports = named["port"].split(",")
+    servers = zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=False)
+    places = sorted(f"{host}:{port or DEFAULT_PORT}" for host, port in servers)
+    return " ".join([*places, named["dbname"] or named["user"], named["service"]])
 
 
 def settle(connection: psycopg.Connection[Any]) -> None:

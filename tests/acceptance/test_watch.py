@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tallystick.collector.watch import HINT_WAIT_MS, Watcher
@@ -256,12 +257,20 @@ def test_pauses_grow_until_everything_was_taken_in(here: Machine) -> None:
     assert [0.5 * base <= wait <= 1.5 * base for base, wait in zip(bases, stop.waits, strict=True)] == [True] * 6
 
 
-def test_one_follows_and_another_is_told_so(watched: Watched) -> None:
+def test_one_follows_and_another_is_told_so_by_whatever_name_it_has_of_the_ledger(watched: Watched) -> None:
     first = watched.start()
     until(lambda: watched.tally("status").returncode == 0)
-    second = watched.tally("watch")
-    assert second.returncode == 1
-    assert f"another `tally watch` follows into this ledger (process {first.pid})" in second.stderr
+    parts = psycopg.conninfo.conninfo_to_dict(watched.url)
+    (watched.home / "socket").symlink_to(str(parts["host"]))
+    # the other folder's name is one that only the ledger's own id tells for the same
+    for others in ({"password": "s3cret"}, {"host": str(watched.home / "socket")}):
+        watched.environ["TALLYSTICK_DATABASE_URL"] = psycopg.conninfo.make_conninfo(**{**parts, **others})
+        second = watched.tally("watch")
+        assert second.returncode == 1
+        assert f"`tally watch` (process {first.pid}) follows into this ledger already" in second.stderr
+        status = watched.tally("status")
+        assert status.returncode == 0
+        assert f"(`tally watch`, process {first.pid})" in status.stdout
 
 
 def test_after_a_kill_another_goes_on_where_it_was(watched: Watched) -> None:
@@ -356,6 +365,7 @@ def test_up_follows_too(watched: Watched) -> None:
     watched.processes.append(up)
     watched.wait_for_events(1)
     until(lambda: watched.tally("status").returncode == 0)
+    assert f"`tally up` (process {up.pid}) follows into this ledger already" in watched.tally("watch").stderr
     watched.append("one.jsonl", line(2))
     watched.wait_for_events(2)
     up.send_signal(signal.SIGTERM)

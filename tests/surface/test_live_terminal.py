@@ -164,6 +164,7 @@ def test_it_takes_in_what_is_new_by_itself(own: Tally) -> None:
         own_call += '"usage":{"input_tokens":3,"output_tokens":2000}}}\n'
         (own.claude / "projects" / "-nowhere" / "live.jsonl").write_text(own_call)
         live.shows("2,003")
+        assert f"`tally live` (process {live.process.pid}) follows into this ledger already" in own.fail("watch")
         os.write(live.screen, b"q")
         assert live.ends() == 0
     finally:

@@ -11,9 +11,9 @@ from tallystick.cli.books import open_books
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import PLAIN, look_at_output
 from tallystick.cli.watch import following
+from tallystick.collector.watch_status import read_follower
 from tallystick.config import Settings
 from tallystick.errors import AlreadyRunning, ConfigError, TallystickError
-from tallystick.private_files import is_locked
 from tallystick.redaction import one_line
 
 
@@ -49,14 +49,17 @@ def _followed(settings: Settings, ended: list[TallystickError], *, no_import: bo
     from tallystick.logs import log_to_nobody  # structlog takes 40 ms to import
 
     log_to_nobody()
-    return following(settings, tell=lambda error: None if isinstance(error, AlreadyRunning) else ended.append(error))
+
+    def tell(error: TallystickError) -> None:
+        if not isinstance(error, AlreadyRunning):
+            ended.append(error)
+
+    return following(settings, command="tally live", tell=tell)
 
 
 def _trouble(settings: Settings, ended: list[TallystickError]) -> str:
     """Why nothing new is taken in, here or by whatever else follows; '' where all is well."""
     if ended:
         return one_line(ended[0].message, ended[0].hint)
-    from tallystick.collector.watch import places_of, read_status  # watchfiles takes 30 ms to import
-
-    status = read_status(settings) if is_locked(places_of(settings).lock) else None
-    return status.error if status else ""
+    follower = read_follower(settings)
+    return follower.error if follower else ""

@@ -74,7 +74,7 @@ def up(common: CommonOptions, host: str, port: int) -> None:
             prices, summary = import_with_progress(books)
             settings = books.settings
         write_lines([*price_lines(prices), *summary_lines(summary)], terminal=look_at_output())
-        with following(settings):
+        with following(settings, command="tally up"):
             _run_server(url, settings, host=host, port=port)
 
 

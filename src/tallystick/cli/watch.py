@@ -18,10 +18,10 @@ from tallystick.cli.import_new import take_in_changed_prices
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.collector.run import Lag, lag_of
+from tallystick.collector.watch_status import WatchStatus, place_of, read_follower
 from tallystick.config import Settings, load_settings
 from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
-from tallystick.private_files import is_locked
 
 if TYPE_CHECKING:
     from tallystick.collector.watch import Watcher
@@ -48,19 +48,22 @@ def watch(common: CommonOptions) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else it was started by nohup
         signal.signal(signal.SIGHUP, _leave)
     try:
-        make_watcher(settings, stop=threading.Event()).run()
+        make_watcher(settings, stop=threading.Event(), command="tally watch").run()
     except (SystemExit, KeyboardInterrupt):  # watchfiles makes the latter of either signal
         return
 
 
 @contextmanager
-def following(settings: Settings, *, tell: Callable[[TallystickError], None] | None = None) -> Iterator[None]:
+def following(
+    settings: Settings, *, command: str, tell: Callable[[TallystickError], None] | None = None
+) -> Iterator[None]:
     """Follow beside something else, in a thread; what follows already from elsewhere is enough.
 
-    What ends it is told to `tell`, which the thread calls, or else to the log.
+    `command` is the one that does so, as others are to be told. What ends it is told to `tell`, which the thread calls,
+    or else to the log.
     """
     stop = threading.Event()
-    watcher = make_watcher(settings, stop=stop)
+    watcher = make_watcher(settings, stop=stop, command=command)
 
     def run() -> None:
         try:
@@ -83,13 +86,13 @@ def _log(error: TallystickError) -> None:
     structlog.get_logger("tallystick.watch").warning("not following", reason=error.message, hint=error.hint)
 
 
-def make_watcher(settings: Settings, *, stop: threading.Event) -> Watcher:
+def make_watcher(settings: Settings, *, stop: threading.Event, command: str) -> Watcher:
     """What follows into the ledger that the settings name; raises ConfigError where it shall not."""
     if not settings.token_tracking_enabled:
         raise ConfigError("token tracking is switched off", hint="Unset TOKEN_TRACKING_ENABLED to take usage in.")
     from tallystick.collector.watch import Watcher  # as above
 
-    return Watcher(settings, open_ledger=lambda: _opened(settings), stop=stop, pid=os.getpid())
+    return Watcher(settings, open_ledger=lambda: _opened(settings), stop=stop, pid=os.getpid(), command=command)
 
 
 @contextmanager
@@ -120,28 +123,29 @@ def status(common: CommonOptions) -> int:
     that the ledger is being kept up to date, 3 that nothing follows or that it has to wait.
     """
     settings = load_settings(database_url=common.database_url)
-    from tallystick.collector.watch import places_of, read_status
-
-    told = read_status(settings)
-    is_following = told is not None and is_locked(places_of(settings).lock)
+    follower = read_follower(settings)
+    told = follower or place_of(settings).read()
     lines = ["Nothing follows: `tally watch` does, and `tally service install` has it started by itself."]
-    if told is not None and is_following:
-        lines = [f"Following since {_moment(told.started_at)} (process {told.pid})."]
-        if told.walked_at:
-            lines.append(f"Looked at everything at {_moment(told.walked_at)}.")
-        if told.taken_in_at:
-            lines.append(
-                f"Last took something in at {_moment(told.taken_in_at)}; {plural(told.new, 'new call')} so far."
-            )
-        if told.error:
-            wait_s = max(0, told.next_try_at - time.time())
-            lines.append(f"Waiting, the next try in {wait_s:.0f} s: {label(told.error)}")
+    if follower:
+        lines = _follower_lines(follower)
     if told is not None and told.ledger_id:
         lines += _lag_lines(lag_of(settings, ledger_id=told.ledger_id, user_id=told.user_id))
-    elif is_following:
+    elif follower:
         lines.append("Behind: unknown until the ledger has answered once.")
     write_lines(lines, terminal=look_at_output())
-    return 0 if is_following and told is not None and not told.error else EXIT_NOT_FOLLOWING
+    return 0 if follower and not follower.error else EXIT_NOT_FOLLOWING
+
+
+def _follower_lines(told: WatchStatus) -> list[str]:
+    lines = [f"Following since {_moment(told.started_at)} (`{told.command}`, process {told.pid})."]
+    if told.walked_at:
+        lines.append(f"Looked at everything at {_moment(told.walked_at)}.")
+    if told.taken_in_at:
+        lines.append(f"Last took something in at {_moment(told.taken_in_at)}; {plural(told.new, 'new call')} so far.")
+    if told.error:
+        wait_s = max(0, told.next_try_at - time.time())
+        lines.append(f"Waiting, the next try in {wait_s:.0f} s: {label(told.error)}")
+    return lines
 
 
 def _lag_lines(lag: Lag) -> list[str]:

@@ -13,21 +13,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from hashlib import blake2b
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
 import structlog
 import watchfiles
 
 from tallystick.collector.discover import Discovery, discover, discover_changed
 from tallystick.collector.run import import_found, lag_of
 from tallystick.collector.summary import ImportSummary
+from tallystick.collector.watch_status import Seats, WatchStatus, place_of
 from tallystick.config import Settings
 from tallystick.errors import (
-    AlreadyRunning,
     Busy,
     CheckpointError,
     EmbeddedServerError,
@@ -36,7 +33,6 @@ from tallystick.errors import (
     TallystickError,
 )
 from tallystick.ledger import Ledger
-from tallystick.private_files import make_folder, try_lock, write_private
 
 # between two looks at everything
 WALK_EVERY_S = 300.0
@@ -58,41 +54,6 @@ PASSING = (LedgerUnavailable, Busy, RateLimited, CheckpointError, EmbeddedServer
 log = structlog.get_logger("tallystick.watch")
 
 
-class WatchStatus(msgspec.Struct, kw_only=True):
-    """What a watcher says of itself, in a file beside its lock; times are seconds since 1970."""
-
-    pid: int
-    ledger_id: str = ""
-    user_id: str = ""
-    started_at: float = 0.0
-    walked_at: float = 0.0
-    taken_in_at: float = 0.0
-    new: int = 0
-    error: str = ""
-    next_try_at: float = 0.0
-
-
-class Places(NamedTuple):
-    """Where a watcher of one ledger has its lock and its status."""
-
-    lock: Path
-    status: Path
-
-
-def places_of(settings: Settings) -> Places:
-    """One pair for each ledger on this machine."""
-    name = blake2b(str(settings.database_url or settings.embedded_dir).encode(), digest_size=8).hexdigest()
-    return Places(settings.state_dir / f"watch-{name}.lock", settings.state_dir / f"watch-{name}.json")
-
-
-def read_status(settings: Settings) -> WatchStatus | None:
-    """What the watcher of this ledger said last; None where there has been none."""
-    try:
-        return msgspec.json.decode(places_of(settings).status.read_bytes(), type=WatchStatus)
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
 class Watcher:
     """Follows the transcripts into one ledger until `stop` is set; one for each ledger and machine.
 
@@ -106,14 +67,17 @@ class Watcher:
         open_ledger: Callable[[], AbstractContextManager[tuple[Ledger, Settings]]],
         stop: threading.Event,
         pid: int,
+        command: str = "tally watch",
     ) -> None:
         self._settings = settings
         self._open_ledger = open_ledger
         self._stop = stop
-        before = read_status(settings)
+        self._seats = Seats(settings)
+        before = place_of(settings).read()
         # so that it can say how far it lags before the ledger has answered
         self._status = WatchStatus(
             pid=pid,
+            command=command,
             started_at=time.time(),
             ledger_id=before.ledger_id if before else "",
             user_id=before.user_id if before else "",
@@ -123,7 +87,9 @@ class Watcher:
 
     def run(self) -> None:
         """Follow until the end; raises AlreadyRunning, and what is wrong with the settings or the ledger's schema."""
-        with self._alone():
+        try:
+            self._seats.take()
+            self._tell()
             pause_s = FIRST_PAUSE_S
             while not self._stop.is_set():
                 walked_at = self._status.walked_at
@@ -136,24 +102,8 @@ class Watcher:
                         pause_s = FIRST_PAUSE_S
                     self._wait_after(error, pause_s * random.uniform(0.5, 1.5))
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        places = places_of(self._settings)
-        make_folder(places.lock.parent)
-        held = try_lock(places.lock)
-        if held is None:
-            status = read_status(self._settings)
-            raise AlreadyRunning(
-                f"another `tally watch` follows into this ledger{f' (process {status.pid})' if status else ''}",
-                hint="`tally status` says how far it is.",
-            )
-        try:
-            self._tell()
-            yield
         finally:
-            # the lock goes with its descriptor, at the latest with this process
-            os.close(held)
+            self._seats.leave()
 
     # -- following
 
@@ -161,6 +111,9 @@ class Watcher:
         state = ledger.ledger_state()
         self._status.ledger_id, self._status.user_id = state.ledger_id, state.user_id
         self._status.error, self._status.next_try_at = "", 0.0
+        # told before the lock is asked for: where another name's watcher has it, `tally status` finds that by the id
+        self._tell()
+        self._seats.take(state.ledger_id)
         self._tell()
         for found, is_all in self._looks(settings):
             summary = import_found(found, ledger, settings, is_all=is_all)
@@ -287,9 +240,7 @@ class Watcher:
         return {"files_waiting": lag.files, "bytes_waiting": lag.size}
 
     def _tell(self) -> None:
-        # a full disk must not end what waits for there to be room again
-        with suppress(OSError):
-            write_private(places_of(self._settings).status, msgspec.json.encode(self._status).decode())
+        self._seats.tell(self._status)
 
 
 def _folders(settings: Settings) -> list[str]:

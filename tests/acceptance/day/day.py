@@ -21,7 +21,7 @@ import psycopg
 from tallystick.collector.checkpoint import Checkpoints, storable
 from tallystick.collector.discover import discover
 from tallystick.collector.run import import_new
-from tallystick.collector.watch import read_status
+from tallystick.collector.watch_status import place_of
 from tallystick.config import load_settings
 from tallystick.ledger import Ledger
 from tallystick.schema import install_or_migrate
@@ -213,7 +213,7 @@ class Day:
         """Files without a checkpoint behind their end."""
         settings = load_settings(self.environ)
         files = discover(settings.roots).files
-        told = read_status(settings)
+        told = place_of(settings).read()
         pair = (told.ledger_id, told.user_id) if told else ("", "")
         with Checkpoints(settings.checkpoint_file, ledger_id=pair[0], user_id=pair[1]) as checkpoints:
             known = checkpoints.checkpoints()
