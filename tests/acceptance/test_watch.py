@@ -14,12 +14,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from tallystick import statusline
 from tallystick.collector.watch import HINT_WAIT_MS, Watcher
 from tallystick.config import Settings
 from tallystick.errors import LedgerUnavailable
@@ -88,6 +90,10 @@ class Watched:
     def event_count(self) -> int:
         with Ledger.connect(self.url, user_id=self.user_id) as ledger:
             return ledger.usage_summary(UsageFilter()).event_count
+
+    def used_percents(self) -> list[Decimal]:
+        with Ledger.connect(self.url, user_id=self.user_id) as ledger:
+            return [limit.used_percent for limit in ledger.usage_limits()]
 
     def wait_for_events(self, count: int) -> None:
         until(lambda: self.event_count() == count, what=lambda: f"{self.event_count()} events, not {count}")
@@ -187,6 +193,19 @@ def test_what_a_link_leads_to_is_followed(watched: Watched) -> None:
     with (elsewhere / "one.jsonl").open("ab") as file:
         file.write(line(3))
     watched.wait_for_events(3)
+
+
+def test_what_the_status_line_leaves_of_the_plans_limits_is_taken_in_though_no_transcript_changes(
+    watched: Watched,
+) -> None:
+    watched.start()
+    # by then the looks at everything are over with which it begins
+    watched.append("one.jsonl", line(1).rstrip(b"\n"))
+    watched.wait_for_events(1)
+    for used_percent in (42, 43):
+        window = f'"five_hour":{{"used_percentage":{used_percent},"resets_at":{int(time.time()) + 3600}}}'
+        statusline.main([str(watched.home / "tallystick" / "state"), window])
+        until(lambda expected=used_percent: watched.used_percents() == [expected])
 
 
 def test_a_root_that_cannot_be_looked_for_keeps_nothing_from_being_told(watched: Watched) -> None:

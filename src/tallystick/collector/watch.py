@@ -33,6 +33,7 @@ from tallystick.errors import (
     TallystickError,
 )
 from tallystick.ledger import Ledger
+from tallystick.statusline import LIMITS_NAME
 
 # between two looks at everything
 WALK_EVERY_S = 300.0
@@ -84,6 +85,7 @@ class Watcher:
         )
         self._told_problems: set[tuple[str, str]] = set()
         self._untold_reason = ""
+        self._limits_mtime_ns = 0
 
     def run(self) -> None:
         """Follow until the end; raises AlreadyRunning, and what is wrong with the settings or the ledger's schema."""
@@ -122,6 +124,7 @@ class Watcher:
     def _looks(self, settings: Settings) -> Iterator[tuple[Discovery, bool]]:
         """What to take in next: everything at first and every few minutes, in between what has changed."""
         while not self._stop.is_set():
+            self._are_limits_new(settings)
             found = discover(settings.roots)
             yield found, True
             try:
@@ -153,12 +156,21 @@ class Watcher:
                 yield found, True
                 if not set(found.folders) <= set(whole.folders):
                     return
-            elif hints or rested:
+            elif hints or rested or self._are_limits_new(settings):
                 found = discover_changed(hints | rested, roots)
                 yield found, False
                 # one that is new, or that was deleted and made anew
                 if found.folders:
                     return
+
+    def _are_limits_new(self, settings: Settings) -> bool:
+        """Whether Claude Code's status line has left other limits since this was asked last; each look hands them on."""
+        before = self._limits_mtime_ns
+        try:
+            self._limits_mtime_ns = (settings.state_dir / LIMITS_NAME).stat().st_mtime_ns
+        except OSError:
+            return False
+        return self._limits_mtime_ns != before
 
     def _untold_looks(self, settings: Settings, reason: str) -> Iterator[tuple[Discovery, bool]]:
         """Looks at everything in short turns for a while, as where the system has no more watches to give."""
