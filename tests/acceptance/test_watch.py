@@ -193,6 +193,19 @@ def test_what_a_link_leads_to_is_followed(watched: Watched) -> None:
     with (elsewhere / "one.jsonl").open("ab") as file:
         file.write(line(3))
     watched.wait_for_events(3)
+    # links that are made while it follows, and files behind a link that grow
+    for number, name in ((4, "file"), (6, "folder")):
+        target = watched.home / name / "kept"
+        target.parent.mkdir()
+        target.with_suffix(".jsonl").write_bytes(line(number))
+        link = watched.folder / (f"{name}.jsonl" if name == "file" else name)
+        link.symlink_to(target.with_suffix(".jsonl") if name == "file" else target.parent)
+        watched.wait_for_events(number)
+        with target.with_suffix(".jsonl").open("ab") as file:
+            file.write(line(number + 1))
+        watched.wait_for_events(number + 1)
+    # the same file by two paths
+    assert {entry["duplicate"] for entry in watched.log() if entry["event"] == "taken in"} == {0}
 
 
 def test_what_the_status_line_leaves_of_the_plans_limits_is_taken_in_though_no_transcript_changes(

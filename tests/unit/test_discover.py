@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.catalog import CATALOG, Layout, Root, claude_code_roots, layout_of
-from tallystick.collector.discover import discover, discover_changed, discover_paths
+from tallystick.collector.discover import discover, discover_changed, discover_paths, real_roots
 from tallystick.config import load_settings
 from tallystick.errors import ConfigError
 from tests.unit.nobody import as_nobody
@@ -79,6 +79,56 @@ def test_a_linked_file_and_a_linked_folder_are_found_by_their_real_paths(tmp_pat
     (tmp_path / "projects" / "again.jsonl").symlink_to(file)
     (tmp_path / "projects" / "linked").symlink_to(folder_file.parent)
     assert found(tmp_path) == sorted(map(str, (file, folder_file)))
+
+
+def test_what_a_link_leads_to_is_told_of_by_its_own_folder(tmp_path: Path) -> None:
+    file = make_transcript(tmp_path / "elsewhere" / "of-any-name")
+    make_transcript(tmp_path / "elsewhere" / "beside.jsonl")
+    folder_file = make_transcript(tmp_path / "folder" / "two.jsonl")
+    (tmp_path / "projects").mkdir()
+    (tmp_path / "projects" / "one.jsonl").symlink_to(file)
+    (tmp_path / "projects" / "again.jsonl").symlink_to(file)
+    (tmp_path / "projects" / "linked").symlink_to(folder_file.parent)
+    whole = discover(claude_code_roots([tmp_path]))
+    assert {str(file.parent), str(folder_file.parent)} < set(whole.folders)
+    told = [str(path) for path in (file, tmp_path / "elsewhere" / "beside.jsonl", folder_file)]
+    changed = discover_changed(told, real_roots([*claude_code_roots([tmp_path]), *whole.linked]))
+    assert sorted(changed.files) == sorted(whole.files)
+    # nothing that would have everything looked at again
+    assert changed.folders == []
+
+
+def test_a_link_that_is_new_is_followed_when_it_is_told_of(tmp_path: Path) -> None:
+    file = make_transcript(tmp_path / "elsewhere" / "of-any-name")
+    folder_file = make_transcript(tmp_path / "folder" / "deep" / "two.jsonl")
+    make_transcript(tmp_path / "notes.txt")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "projects").symlink_to(tmp_path / "real")
+    links = {
+        "one.jsonl": file,
+        "linked": tmp_path / "folder",
+        "notes.txt": tmp_path / "notes.txt",
+        "gone.jsonl": "gone",
+    }
+    for name, target in links.items():
+        (tmp_path / "real" / name).symlink_to(target)
+    roots = real_roots(claude_code_roots([tmp_path]))
+    changed = discover_changed([str(tmp_path / "real" / name) for name in links], roots)
+    assert sorted(found.path for found in changed.files) == sorted(map(str, (file, folder_file)))
+    assert {str(file.parent), str(tmp_path / "folder"), str(folder_file.parent)} == set(changed.folders)
+    elsewhere = discover_changed([str(tmp_path / "projects")], real_roots(claude_code_roots([tmp_path / "no"])))
+    assert elsewhere.files == []
+
+
+def test_a_link_out_of_a_folder_that_is_closed_hides_no_other(public_folder: Path) -> None:
+    file = make_transcript(public_folder / "closed" / "one.jsonl")
+    file.parent.chmod(0o711)
+    (public_folder / "projects").mkdir()
+    (public_folder / "projects" / "one.jsonl").symlink_to(file)
+    with as_nobody():
+        whole = discover(claude_code_roots([public_folder]))
+    assert [found.path for found in whole.files] == [str(file)]
+    assert whole.folders == [str(public_folder / "projects")]
 
 
 def test_many_names_of_one_file_are_one_file_under_the_least_of_them(tmp_path: Path) -> None:
@@ -184,7 +234,11 @@ def test_of_a_flat_layout_only_the_root_itself_is_listed(tmp_path: Path) -> None
     everywhere = discover([Root(tmp_path / "data", FLAT._replace(levels=None))]).files
     assert len(everywhere) == 3
     changed = [str(path), str(tmp_path / "data" / "deep" / "agent.db")]
-    told = discover_changed(changed, [Root(tmp_path / "data", FLAT)])
+    link = tmp_path / "data" / "deep" / "er" / "agent.db"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "elsewhere" / "agent.db")
+    changed += [str(link), str(tmp_path / "data" / "linked")]
+    told = discover_changed(changed, real_roots([Root(tmp_path / "data", FLAT)]))
     assert [file.path for file in told.files] == [str(path)]
 
 
@@ -193,6 +247,8 @@ def test_a_root_may_be_a_single_file_of_any_name(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(path)
     discovery = discover([Root(tmp_path / "link", FLAT), Root(tmp_path / "nowhere", FLAT)])
     assert ([file.path for file in discovery.files], discovery.problems) == ([str(path)], [])
+    told = discover_changed([f"{path}-wal"], real_roots([Root(tmp_path / "link", FLAT)]))
+    assert [file.path for file in told.files] == [str(path)]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ class TranscriptFile(NamedTuple):
 class Discovery(NamedTuple):
     """What a look at the roots found.
 
-    `folders` are those that were looked into, by their real paths; `linked` are those of them to which links led.
+    `folders` are those in which a change may mean something, by their real paths: those that were looked into, and
+    those of files to which links led. `linked` are the folders and files to which links led.
     """
 
     files: list[TranscriptFile]
@@ -62,21 +63,30 @@ def discover(roots: Iterable[Root]) -> Discovery:
     return walk.result()
 
 
-def discover_changed(paths: Iterable[str], roots: Iterable[Root]) -> Discovery:
-    """What a look at the roots would find of files and folders that somebody says have changed, links left out.
+def real_roots(roots: Iterable[Root]) -> list[Root]:
+    """The same roots by their real paths."""
+    return [Root(Path(os.path.realpath(root.path)), root.layout) for root in roots]
 
-    What links led to is to be among the roots. A folder is looked through, because what is written into a new one at
-    once is told of by nobody.
+
+def discover_changed(paths: Iterable[str], roots: Iterable[Root]) -> Discovery:
+    """What a look at the roots would find of files and folders that somebody says have changed.
+
+    The roots are real ones, and what links led to is to be among them. A folder is looked through, because what is
+    written into a new one at once is told of by nobody, and so is what a new link leads to.
     """
     walk = _Walk()
-    places = [(os.path.realpath(root.path), root.layout) for root in roots]
-    for path in {os.path.realpath(path.removesuffix(WRITE_AHEAD_SUFFIX)) for path in paths}:
+    places = [(str(root.path), root.layout) for root in roots]
+    for path in {path.removesuffix(WRITE_AHEAD_SUFFIX) for path in paths}:
+        real_path = os.path.realpath(path)
+        named = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
         for folder, layout in places:
-            if path == folder or path.startswith(folder + os.sep):
-                try:
-                    walk.add_changed(path, layout, depth=path.removeprefix(folder).count(os.sep))
-                except OSError:
-                    break  # it went again; the next look at the roots has the last word
+            try:
+                if real_path == folder or real_path.startswith(folder + os.sep):
+                    walk.add_changed(real_path, layout, depth=real_path.removeprefix(folder).count(os.sep))
+                elif named != real_path and named.startswith(folder + os.sep):
+                    walk.add_link(named, layout, depth=named.removeprefix(folder).count(os.sep))
+            except OSError:
+                break  # it went again; the next look at the roots has the last word
     return walk.result()
 
 
@@ -143,9 +153,18 @@ class _Walk:
         if S_ISDIR(status.st_mode):
             self.add_folder(path, layout, depth=depth)
             return
-        is_near_enough = layout.levels is None or depth - 1 <= layout.levels
-        if S_ISREG(status.st_mode) and is_near_enough and layout.has(path.replace(os.sep, "/")):
+        # a root that is a file may have any name
+        is_named_so = depth == 0 or (_is_near_enough(layout, depth) and layout.has(path.replace(os.sep, "/")))
+        if S_ISREG(status.st_mode) and is_named_so:
             self.add_file(path, status, layout)
+
+    def add_link(self, path: str, layout: Layout, *, depth: int) -> None:
+        """What a link leads to that stands so many parts below its root."""
+        below: list[str] = []
+        if _is_near_enough(layout, depth):
+            self._follow_link(path, below, layout)
+        for folder in below:
+            self.add_folder(folder, layout, depth=depth)
 
     def add_root(self, root: str, layout: Layout) -> None:
         try:
@@ -156,9 +175,7 @@ class _Walk:
             self._report(root, error)
             return
         if os.path.isfile(root):
-            real_path = os.path.realpath(root)
-            self._listed[os.path.dirname(real_path)] = None
-            self.add_file(real_path, os.stat(root), layout)
+            self._add_single_file(os.path.realpath(root), os.stat(root), layout)
         else:
             self.add_folder(root, layout)
 
@@ -207,10 +224,23 @@ class _Walk:
             if isinstance(wanted, Layout) and wanted.levels is None:
                 self._linked[Root(Path(below[-1]), wanted)] = None
         elif S_ISREG(status.st_mode) and layout is not None:
-            self.add_file(os.path.realpath(path), status, layout)
+            real_path = os.path.realpath(path)
+            self._add_single_file(real_path, status, layout)
+            self._linked[Root(Path(real_path), layout)] = None
+
+    def _add_single_file(self, path: str, status: os.stat_result, layout: Layout) -> None:
+        """A file in a folder of others, which tells of its changes where it may be listed."""
+        folder = os.path.dirname(path)
+        if os.access(folder, os.R_OK):
+            self._listed[folder] = None
+        self.add_file(path, status, layout)
 
     def _report(self, path: str, error: OSError) -> None:
         self._problems.append(Problem(path, error.strerror or str(error)))
+
+
+def _is_near_enough(layout: Layout, depth: int) -> bool:
+    return layout.levels is None or depth - 1 <= layout.levels
 
 
 def _wanted_layout(path: str, wanted: Layout | str | None) -> Layout | None:

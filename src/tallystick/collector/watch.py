@@ -12,14 +12,15 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import structlog
 import watchfiles
 
-from tallystick.collector.discover import Discovery, discover, discover_changed
+from tallystick.catalog import Root
+from tallystick.collector.discover import Discovery, discover, discover_changed, real_roots
 from tallystick.collector.run import import_found, lag_of
 from tallystick.collector.summary import ImportSummary
 from tallystick.collector.watch_status import Seats, WatchStatus, place_of
@@ -136,14 +137,14 @@ class Watcher:
 
     def _told_looks(self, settings: Settings, whole: Discovery) -> Iterator[tuple[Discovery, bool]]:
         """What changes in the folders of a look at everything; ends when there is another one, or time for the next."""
-        roots = (*settings.roots, *whole.linked)
+        roots = real_roots((*settings.roots, *whole.linked))
         walk_at = time.monotonic() + WALK_EVERY_S
         missing = [root.path for root in settings.roots if not _is_there(root.path)]
         # nobody tells of what was written since the look and before the system was asked to tell, and the second time
         # it has come to rest
         next_walk_at, walks_left = 0.0, 2
         again_at: dict[str, float] = {}
-        for hints in self._hints(settings, whole.folders):
+        for hints in self._hints(whole.folders, roots):
             now = time.monotonic()
             if self._stop.is_set() or now >= walk_at or any(map(_is_there, missing)):
                 return
@@ -164,7 +165,7 @@ class Watcher:
                     return
 
     def _are_limits_new(self, settings: Settings) -> bool:
-        """Whether Claude Code's status line has left other limits since this was asked last; each look hands them on."""
+        """Whether the status line has left other limits since this was asked last; each look hands them on."""
         before = self._limits_mtime_ns
         try:
             self._limits_mtime_ns = (settings.state_dir / LIMITS_NAME).stat().st_mtime_ns
@@ -186,7 +187,7 @@ class Watcher:
         while time.monotonic() < told_at and not self._stop.wait(WALK_UNTOLD_EVERY_S):
             yield discover(settings.roots), True
 
-    def _hints(self, settings: Settings, folders: Sequence[str]) -> Iterator[set[str]]:
+    def _hints(self, folders: Sequence[str], roots: Sequence[Root]) -> Iterator[set[str]]:
         """Paths that changed in these folders, and an empty set at least twice a second.
 
         Each folder is watched by itself where that costs little: the library would leave out, and not say so, whatever
@@ -197,7 +198,7 @@ class Watcher:
                 yield set()
             return
         for changes in watchfiles.watch(
-            *([folder for folder in folders if _is_text(folder)] if IS_WATCHED_SINGLY else _folders(settings)),
+            *([folder for folder in folders if _is_text(folder)] if IS_WATCHED_SINGLY else _folders(roots)),
             watch_filter=None,
             debounce=GATHER_MS,
             rust_timeout=HINT_WAIT_MS,
@@ -255,9 +256,9 @@ class Watcher:
         self._seats.tell(self._status)
 
 
-def _folders(settings: Settings) -> list[str]:
+def _folders(roots: Iterable[Root]) -> list[str]:
     """The roots that are there, folders or single files, without those that lie in another."""
-    found = sorted({str(root.path.resolve()) for root in settings.roots if _is_there(root.path)})
+    found = sorted({str(root.path) for root in roots if _is_there(root.path)})
     return [folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)]
 
 
