@@ -9,6 +9,8 @@ import pytest
 
 from tallystick.collector.run import import_new
 from tests.acceptance.machines import Machine, machine
+from tests.acceptance.watched import Watched
+from tests.servers import database_url
 
 
 @pytest.fixture
@@ -29,3 +31,12 @@ def undisturbed(ledger_url_18: str, tmp_path: Path) -> Callable[[Machine], str]:
             return other.ledger.ledger_digest()
 
     return digest
+
+
+@pytest.fixture
+def watched(home: Path, ledger_url_18: str, server_urls: dict[str, str]) -> Iterator[Watched]:
+    watched = Watched(home, ledger_url_18, database_url(server_urls["18"], "postgres"))
+    yield watched
+    for process in watched.processes:
+        process.kill()
+        process.communicate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -11,12 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -28,91 +24,14 @@ from tallystick.errors import LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import UsageFilter
 from tests.acceptance.machines import Machine, line
+from tests.acceptance.watched import LIMIT_S, Watched, until
 from tests.corpus import pi
 from tests.corpus.reading import written
-from tests.servers import connect, database_url
+from tests.servers import connect, free_port
 
-LIMIT_S = 60.0
 CAN_LIMIT = (
     os.geteuid() == 0 and subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0
 )
-
-
-class Watched:
-    """A home with transcripts, and the processes of `tally` in it."""
-
-    def __init__(self, home: Path, url: str, postgres_url: str) -> None:
-        self.postgres_url = postgres_url
-        self.user_id = str(uuid.uuid4())
-        self.url = url
-        self.home = home
-        self.log_file = home / "watch.log"
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "HOME": str(home),
-            "TALLYSTICK_HOME": str(home / "tallystick"),
-            "TALLYSTICK_DATABASE_URL": url,
-            "CLAUDE_CONFIG_DIR": str(home / "claude"),
-            "USER_ID": self.user_id,
-            "LANG": "C.UTF-8",
-            "TZ": "Europe/Berlin",
-        }
-        self.folder = home / "claude" / "projects" / "-w"
-        self.folder.mkdir(parents=True)
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *before: str) -> subprocess.Popen[bytes]:
-        """`tally watch`, by way of another program where one stands before it."""
-        command = [*before, sys.executable, "-m", "tallystick", "watch"]
-        with self.log_file.open("ab") as log:
-            process = subprocess.Popen(command, env=self.environ, stdin=subprocess.PIPE, stderr=log)
-        self.processes.append(process)
-        return process
-
-    def tally(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tallystick", *arguments],
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_S,
-        )
-
-    def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_file.read_text(encoding="utf-8").splitlines()]
-
-    def append(self, name: str, *lines: bytes) -> None:
-        with (self.folder / name).open("ab") as file:
-            file.write(b"".join(lines))
-
-    def event_count(self) -> int:
-        with Ledger.connect(self.url, user_id=self.user_id) as ledger:
-            return ledger.usage_summary(UsageFilter()).event_count
-
-    def used_percents(self) -> list[Decimal]:
-        with Ledger.connect(self.url, user_id=self.user_id) as ledger:
-            return [limit.used_percent for limit in ledger.usage_limits()]
-
-    def wait_for_events(self, count: int) -> None:
-        until(lambda: self.event_count() == count, what=lambda: f"{self.event_count()} events, not {count}")
-
-
-def until(is_so: Callable[[], bool], *, what: Callable[[], str] = lambda: "it is not so") -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not is_so():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def watched(home: Path, ledger_url_18: str, server_urls: dict[str, str]) -> Iterator[Watched]:
-    watched = Watched(home, ledger_url_18, database_url(server_urls["18"], "postgres"))
-    yield watched
-    for process in watched.processes:
-        process.kill()
-        process.communicate()
 
 
 def test_what_is_written_while_it_follows_is_taken_in(watched: Watched) -> None:
@@ -343,6 +262,14 @@ def test_while_the_ledger_is_away_it_says_how_far_it_lags_and_then_catches_up(wa
         admin.execute(f"alter database {name} with allow_connections true")
     watched.wait_for_events(11)
     until(lambda: watched.tally("status").returncode == 0)
+
+
+def test_of_a_server_that_is_away_the_log_says_in_our_words_that_it_waits_and_nothing_else(watched: Watched) -> None:
+    watched.environ["TALLYSTICK_DATABASE_URL"] = f"http://127.0.0.1:{free_port()}"
+    watched.environ["TALLYSTICK_API_KEY"] = "tly_nobodys"
+    watched.start()
+    until(lambda: len(watched.log()) >= 2)
+    assert {(entry["event"], entry["level"]) for entry in watched.log()} == {("waiting", "warning")}
 
 
 def test_a_ledger_that_is_not_installed_ends_it_with_one_line(watched: Watched) -> None:

@@ -49,32 +49,37 @@ def open_books(common: CommonOptions) -> AbstractContextManager[Books]:
 
 
 @contextmanager
-def open_books_of(settings: Settings) -> Iterator[Books]:
+def open_books_of(settings: Settings, *, attempts: int = ATTEMPTS) -> Iterator[Books]:
     """One user's books: the embedded server is started, and its schema brought up to date, as needed.
 
-    Any other database is used as it is; raises LedgerNotInstalled or LedgerTooNew where its schema is not ours.
+    Any other database is used as it is; raises LedgerNotInstalled or LedgerTooNew where its schema is not ours. Each
+    question is put at most so many times where the reason passes.
     """
     if settings.database_url is not None:
-        with _open_at(settings.database_url, settings, is_own=False) as books:
+        with _open_at(settings.database_url, settings, is_own=False, attempts=attempts) as books:
             yield books
         return
     if not settings.user_id and sys.stderr.isatty():
         say("Making the ledger; this takes a few seconds, once.")
-    with EmbeddedServer(settings.embedded_dir) as url, _open_at(url, settings, is_own=True) as books:
+    with (
+        EmbeddedServer(settings.embedded_dir) as url,
+        _open_at(url, settings, is_own=True, attempts=attempts) as books,
+    ):
         yield books
 
 
 @contextmanager
-def _open_at(url: str, settings: Settings, *, is_own: bool) -> Iterator[Books]:
+def _open_at(url: str, settings: Settings, *, is_own: bool, attempts: int) -> Iterator[Books]:
     user_id = settings.user_id or NOBODY
-    with Ledger.connect(url, user_id=user_id, key=settings.ledger_key, attempts=FIRST_ATTEMPTS) as ledger:
+    first_attempts = min(FIRST_ATTEMPTS, attempts)
+    with Ledger.connect(url, user_id=user_id, key=settings.ledger_key, attempts=first_attempts) as ledger:
         if is_server_key(settings.ledger_key):
             state = _state_at_server(ledger, settings)
-            ledger.attempts = ATTEMPTS
+            ledger.attempts = attempts
             yield Books(ledger, settings, state)
             return
         state = _state_of(ledger, url, is_own=is_own)
-        ledger.attempts = ATTEMPTS
+        ledger.attempts = attempts
         if not settings.user_id:
             settings = _find_user(ledger, settings, is_own=is_own)
             ledger.user_id = settings.user_id

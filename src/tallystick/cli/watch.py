@@ -97,15 +97,14 @@ def make_watcher(settings: Settings, *, stop: threading.Event, command: str) -> 
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Ledger, Settings]]:
-    with open_books_of(settings) as books:
+    # the watcher has longer pauses of its own, can be told to stop in them, and says itself what it waits for
+    with open_books_of(settings, attempts=1) as books:
         try:
             take_in_changed_prices(books)
         except ConfigError as error:
             import structlog  # as above
 
             structlog.get_logger("tallystick.watch").warning("prices not taken in", reason=error.message)
-        # the watcher has longer pauses of its own, and can be told to stop in them
-        books.ledger.attempts = 1
         yield books.ledger, books.settings
 
 
