@@ -366,7 +366,10 @@ def _read(config_file: Path) -> _Written:
     except FileNotFoundError:
         return _Written()
     except OSError as error:
-        raise ConfigError(f"cannot read {config_file}: {error.strerror}", hint="make it readable") from error
+        raise ConfigError(
+            f"cannot read {config_file}: {error.strerror}",
+            hint="make it readable, or set TALLYSTICK_HOME to another folder",
+        ) from error
     return _parse(data, file=config_file)
 
 

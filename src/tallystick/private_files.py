@@ -14,6 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tallystick.errors import ConfigError
+
+OUR_FOLDER_HINT = "Make that possible, or set TALLYSTICK_HOME to a folder in which it is."
+
+
+@contextmanager
+def writing(place: Path, *, hint: str = OUR_FOLDER_HINT) -> Iterator[None]:
+    """Have a ConfigError say what cannot be written, whatever the reason, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or place
+        raise ConfigError(f"cannot write {what}: {error.strerror or error}", hint=hint) from error
+
 
 def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     """Make a folder and what is missing above it, for whoever owns the folder that it goes into."""

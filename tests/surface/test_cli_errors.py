@@ -99,6 +99,38 @@ def test_a_broken_setting_is_told_with_its_line(fresh: Tally) -> None:
     (config / "config.toml").unlink()
 
 
+@pytest.mark.parametrize("command", ["watch", "statusline install"])
+@pytest.mark.parametrize("home", ["/sys", "one whose folder for state is a file"])
+def test_a_home_that_cannot_be_written_is_told_in_one_line_with_the_way_out(
+    command: str, home: str, fresh: Tally, tmp_path: Path
+) -> None:
+    (tmp_path / ".local").touch()
+    place = home if home == "/sys" else str(tmp_path)
+    environ = {"HOME": place, "TALLYSTICK_HOME": "", "CLAUDE_CONFIG_DIR": ""}
+    line = fresh.fail(*command.split(), environ=environ)
+    assert line.startswith(f"tally: cannot write {place}/.local")
+    assert "set TALLYSTICK_HOME to a folder in which it is" in line
+    assert not (tmp_path / ".claude").exists()
+
+
+@pytest.mark.parametrize("home", ["/sys", "one whose folder of Claude Code is a file"])
+def test_settings_of_claude_code_that_cannot_be_written_name_their_variable(
+    home: str, fresh: Tally, tmp_path: Path
+) -> None:
+    (tmp_path / "claude").touch()
+    folder = Path("/sys/claude") if home == "/sys" else tmp_path / "claude" / "deep"
+    line = fresh.fail("statusline", "install", environ={"CLAUDE_CONFIG_DIR": str(folder)})
+    assert line.startswith(f"tally: cannot write {folder}")
+    assert "set CLAUDE_CONFIG_DIR" in line
+
+
+def test_a_home_that_is_a_file_is_told_with_the_way_out(fresh: Tally, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = fresh.fail("watch", environ={"TALLYSTICK_HOME": str(tmp_path / "file")})
+    assert "config.toml: Not a directory." in line
+    assert "set TALLYSTICK_HOME to another folder" in line
+
+
 def test_help_and_version_need_nothing(fresh: Tally) -> None:
     text = fresh.run("--help").stdout
     assert all(name in text for entries in SECTIONS.values() for name in entries)

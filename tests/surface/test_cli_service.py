@@ -85,6 +85,21 @@ def test_an_install_that_fails_leaves_nothing_behind(machine: Machine) -> None:
     assert not machine.unit.exists()
 
 
+@pytest.mark.parametrize("home", ["/sys", "a home whose folder for units is a file"])
+def test_a_home_that_cannot_be_written_is_told_in_one_line_and_nothing_is_left(machine: Machine, home: str) -> None:
+    (machine.home / ".config").mkdir()
+    (machine.home / ".config" / "systemd").touch()
+    machine.environ["HOME"] = home if home == "/sys" else str(machine.home)
+    failed = machine.tally("install")
+    assert failed.returncode == 1
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"tally: cannot write {machine.environ['HOME']}/.config")
+    assert "Make that possible" in line
+    assert "`tally service install --print` shows how" in line
+    assert not list((machine.home / "tallystick" / "config").iterdir())
+    assert machine.told() == []
+
+
 def test_without_systemd_it_says_what_to_do_instead(machine: Machine) -> None:
     machine.environ["PATH"] = "/nowhere"
     failed = machine.tally("install")

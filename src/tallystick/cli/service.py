@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,11 +17,13 @@ from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.config import load_settings
 from tallystick.errors import ConfigError
-from tallystick.private_files import make_folder, write_private
+from tallystick.private_files import make_folder, write_private, writing
 from tallystick.redaction import without_passwords
 
 PLATFORMS: dict[str, Platform] = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 EXIT_NOT_RUNNING = 3
+OTHERWISE_HINT = "Have `tally watch` run by whatever starts programs here; `tally service install --print` shows how."
+WRITING_HINT = f"Make that possible (TALLYSTICK_HOME names another folder for our own files). {OTHERWISE_HINT}"
 
 
 @click.group()
@@ -49,16 +52,20 @@ def install(common: CommonOptions, only_print: bool, platform: Platform | None) 
         write_lines(lines, terminal=look_at_output())
         return
     _require(made.start[0][0])
-    new = [file.path for file in made.files if not file.path.exists()]
-    for file in made.files:
-        make_folder(file.path.parent)
-        write_private(file.path, file.text)
+    new: list[Path] = []
     try:
+        for file in made.files:
+            with writing(file.path, hint=WRITING_HINT):
+                if not file.path.exists():
+                    new.append(file.path)
+                make_folder(file.path.parent)
+                write_private(file.path, file.text)
         for command in made.start:
             _run(command)
     except ConfigError:
         for path in new:
-            path.unlink()
+            with suppress(OSError):  # the one that could not be made
+                path.unlink()
         raise
     write_lines(
         [
@@ -143,7 +150,7 @@ def _require(program: str) -> None:
     if shutil.which(program) is None:
         raise ConfigError(
             f"there is no {program} on this machine to run a service with",
-            hint="Have `tally watch` run by whatever starts programs here; `tally service install --print` shows how.",
+            hint=OTHERWISE_HINT,
         )
 
 

@@ -30,7 +30,7 @@ from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
 from tallystick.model import BlockRow, UsageFilter, UsageLimitRow
 from tallystick.pace import active_block, pace_of
-from tallystick.private_files import make_folder, write_private
+from tallystick.private_files import make_folder, write_private, writing
 from tallystick.redaction import without_passwords
 from tallystick.zones import find_zone, today_in
 
@@ -105,12 +105,13 @@ def install(common: CommonOptions, parts: str, replace: bool) -> None:
             f"another program has the status line in {file}",
             hint="Run `tally statusline install --replace`; `uninstall` brings the other one back.",
         )
-    make_folder(settings.state_dir)
     former_file = settings.state_dir / FORMER_NAME
-    if former is None:
-        former_file.unlink(missing_ok=True)
-    elif is_theirs:
-        write_private(former_file, former)
+    with writing(settings.state_dir):
+        make_folder(settings.state_dir)
+        if former is None:
+            former_file.unlink(missing_ok=True)
+        elif is_theirs:
+            write_private(former_file, former)
     ours = {"type": "command", "command": _command(settings, parts, common=common), "padding": 0}
     _write_settings(file, with_member(text, SETTING, json.dumps(ours)))
     write_lines([f"The status line is in {file}, and shown from the next message on."], terminal=look_at_output())
@@ -227,10 +228,11 @@ def _read_settings(file: Path) -> tuple[str, str | None]:
     """The text of the settings, and what it says of the status line, both as they are written."""
     try:
         text = file.read_bytes().decode() or NO_SETTINGS
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         text = NO_SETTINGS
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {file}: {error}", hint="Correct it; nothing was changed.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read {file}: {reason}", hint="Correct it; nothing was changed.") from error
     try:
         return text, member_of(text, SETTING)
     except ValueError as error:
@@ -239,11 +241,14 @@ def _read_settings(file: Path) -> tuple[str, str | None]:
 
 def _write_settings(file: Path, text: str) -> None:
     """Replace the file whole, a linked one where it really is, with the rights that it had."""
-    real_file = file.resolve()
-    mode = real_file.stat().st_mode & 0o777 if real_file.exists() else 0o600
-    make_folder(real_file.parent)
-    write_private(real_file, text, is_synced=True)
-    real_file.chmod(mode)
+    with writing(
+        file, hint="Make that possible, or set CLAUDE_CONFIG_DIR to the folder of Claude Code in which it is."
+    ):
+        real_file = file.resolve()
+        mode = real_file.stat().st_mode & 0o777 if real_file.exists() else 0o600
+        make_folder(real_file.parent)
+        write_private(real_file, text, is_synced=True)
+        real_file.chmod(mode)
 
 
 def _is_ours(setting: str | None) -> bool:

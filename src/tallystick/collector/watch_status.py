@@ -19,7 +19,7 @@ from tallystick.addresses import is_http
 from tallystick.config import Settings
 from tallystick.db import identify_database
 from tallystick.errors import AlreadyRunning
-from tallystick.private_files import is_locked, make_folder, try_lock, write_private
+from tallystick.private_files import is_locked, make_folder, try_lock, write_private, writing
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -84,7 +84,10 @@ class Seats:
         self._held: dict[Place, int] = {}
 
     def take(self, ledger_id: str = "") -> None:
-        """Take the lock of the settings' place, or of a ledger's id; raises AlreadyRunning where another has it."""
+        """Take the lock of the settings' place, or of a ledger's id; raises AlreadyRunning where another has it.
+
+        ConfigError says where no lock can be made.
+        """
         own = place_of(self._settings)
         place = _place(self._settings, ledger_id) if ledger_id else own
         # a ledger that was restored has another id than before
@@ -92,8 +95,9 @@ class Seats:
             os.close(self._held.pop(former))
         if place in self._held:
             return
-        make_folder(place.lock.parent)
-        held = try_lock(place.lock)
+        with writing(place.lock):
+            make_folder(place.lock.parent)
+            held = try_lock(place.lock)
         if held is None:
             other = place.read()
             who = f"`{other.command}` (process {other.pid})" if other else "another process"
