@@ -21,6 +21,7 @@ from tallystick.errors import ConfigError
 from tallystick.model import Receipt, RejectedRecord
 from tests.acceptance.machines import LONG_AGO_S, Machine, line, machine
 from tests.acceptance.made_transcripts import make_home
+from tests.corpus.codex_rollouts import ERA, Call, Thread
 
 
 @pytest.mark.parametrize("workers", [None, 1, 2, 3])
@@ -249,6 +250,19 @@ def test_paths_are_read_instead_of_the_roots(here: Machine, tmp_path: Path) -> N
     assert here.take_in().receipt == Receipt(received=1, new=1)
     with pytest.raises(ConfigError):
         here.take_in(paths=[tmp_path / "nowhere"])
+
+
+def test_whatever_was_said_wrong_of_a_file_it_counts_when_it_is_said_right(here: Machine) -> None:
+    written = here.write("one.jsonl", line(1))
+    assert here.take_in(paths=[written], source="codex").receipt.received == 0
+    assert here.take_in().receipt.new == 1
+    thread = Thread(ERA["0.155.0"])
+    thread.begin_turn()
+    thread.call(Call(10_000, 7_000, 0, 700, 300))
+    saved = here.write("saved.txt", thread.content)
+    assert here.take_in(paths=[saved]).receipt.received == 0
+    for new in (1, 0):
+        assert here.take_in(paths=[saved], source="codex").receipt.new == new
 
 
 def test_nothing_is_read_where_tracking_is_switched_off(here: Machine) -> None:

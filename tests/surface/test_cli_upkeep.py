@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,9 +150,24 @@ def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(ow
 def test_an_import_of_what_is_no_transcript_says_so(empty: Tally) -> None:
     other = empty.folder / "notes.txt"
     other.write_text("one\ntwo\n\n[1]\n")
+    os.utime(other, (1, 1))
     lines = empty.lines("import", str(other))
     assert "Passed over 2 lines that are no transcript's: not json." in lines
     assert "Passed over 1 line that is no transcript's: not an object." in lines
+    assert lines[-1] == "No call was found there. Where something else wrote it, name that with --source."
+    assert empty.lines("import", str(other))[-1] == "Nothing there has changed since it was taken in last."
+    for source, title, reason in (
+        ("codex", "Codex CLI", "Passed over 2 lines that are no transcript's: not json."),
+        ("amp", "Amp", f"  {other}: not a whole JSON document"),
+        ("goose", "Goose", f"  {other}: SQLite: file is not a database"),
+    ):
+        lines = empty.lines("import", "--source", source, str(other))
+        assert reason in lines
+        last = f"No call of {title} was found there. Where something else wrote it, name that with --source."
+        assert lines[-1] == last
+    (empty.folder / "empty").mkdir()
+    last = "No file there is named as transcripts of Amp are. Name the file itself, and its --source."
+    assert empty.lines("import", "--source", "amp", str(empty.folder / "empty"))[-1] == last
 
 
 def test_an_import_that_finds_nothing_says_where_it_looked(empty: Tally) -> None:

@@ -20,13 +20,14 @@ from tallystick.errors import ConfigError
 from tallystick.model import PriceReceipt
 
 MOST_PROBLEMS = 50
+TITLES = {layout.source: layout.title for layout in CATALOG}
 
 
 @click.command("import")
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option(
     "--source",
-    type=click.Choice(sorted({layout.source for layout in CATALOG})),
+    type=click.Choice(sorted(TITLES)),
     metavar="NAME",
     help="What wrote the files named; without it, their names tell.",
 )
@@ -45,6 +46,8 @@ def import_(common: CommonOptions, paths: tuple[str, ...], source: str | None) -
     with open_books(common) as books:
         prices, summary = import_with_progress(books, tuple(map(Path, paths)), source=source)
         lines = [*price_lines(prices), *summary_lines(summary)]
+        if paths:
+            lines += nothing_lines(summary, source=source)
         if not paths and not summary.files_seen:
             places = ", ".join(str(folder / "projects") for folder in books.settings.claude_config_dirs)
             lines.append(f"Looked in {places}. CLAUDE_CONFIG_DIR names another place.")
@@ -74,6 +77,19 @@ def import_with_progress(
             on_progress=report,
         )
     return prices, summary
+
+
+def nothing_lines(summary: ImportSummary, *, source: str | None) -> list[str]:
+    """Why what somebody named gave no calls, and what to do; nothing where it gave some."""
+    if summary.receipt.received:
+        return []
+    of_whom = f" of {TITLES[source]}" if source else ""
+    if not summary.files_seen:
+        return [f"No file there is named as transcripts{of_whom} are. Name the file itself, and its --source."]
+    # a document that is being written is read and not taken
+    if not (summary.files_read or summary.bytes_read or summary.problems):
+        return ["Nothing there has changed since it was taken in last."]
+    return [f"No call{of_whom} was found there. Where something else wrote it, name that with --source."]
 
 
 def price_lines(receipt: PriceReceipt | None) -> list[str]:

@@ -44,10 +44,14 @@ def take_in(
     settings: Settings,
     state: LedgerState,
     checkpoints: Checkpoints,
+    is_anew: bool = False,
     on_progress: Callable[[ImportProgress], object] | None = None,
     workers: int | None = None,
 ) -> ImportSummary:
-    """Read files on from their checkpoints, send what they hold, and move a checkpoint when its receipt is there."""
+    """Read files on from their checkpoints, send what they hold, and move a checkpoint when its receipt is there.
+
+    With `is_anew` no checkpoint is moved.
+    """
     checkpoints.make_book()
     jobs = [
         Job(number, file, checkpoint, checkpoints.parser_state(file.path) if checkpoint else b"")
@@ -55,7 +59,9 @@ def take_in(
     ]
     if state.time_zone is None:
         make_account(ledger, settings.time_zone)
-    intake = _Intake(jobs, ledger=ledger, checkpoints=checkpoints, state=state, on_progress=on_progress)
+    intake = _Intake(
+        jobs, ledger=ledger, checkpoints=checkpoints, state=state, is_anew=is_anew, on_progress=on_progress
+    )
     try:
         projects = ProjectResolver(checkpoints.projects(), name=namer_of(settings))
         for batch in _read(jobs, projects, device=settings.device, workers=workers):
@@ -93,6 +99,7 @@ class _Intake:
         ledger: Ledger,
         checkpoints: Checkpoints,
         state: LedgerState,
+        is_anew: bool,
         on_progress: Callable[[ImportProgress], object] | None,
     ) -> None:
         # fewer than the ledger has where others write too, which only means that fewer set-backs are noticed
@@ -100,6 +107,7 @@ class _Intake:
         self._jobs = jobs
         self._ledger = ledger
         self._checkpoints = checkpoints
+        self._is_anew = is_anew
         self._on_progress = on_progress
         self._bytes_total = sum(bytes_to_read(job.file.size, job.checkpoint) for job in jobs)
         self._receipt = Receipt()
@@ -174,7 +182,8 @@ class _Intake:
 
     def _take_mark(self, mark: FileMark) -> None:
         path = self._jobs[mark.number].file.path
-        self._unsaved[path] = (mark.checkpoint, mark.parser_state)
+        if not self._is_anew:
+            self._unsaved[path] = (mark.checkpoint, mark.parser_state)
         self._pending_bytes[mark.number] = mark.checkpoint.pending_bytes
 
     def _tell(self) -> None:

@@ -50,15 +50,24 @@ def import_new(
 ) -> ImportSummary:
     """Take in what is new in the transcripts of this machine, or in the files and folders of `paths`.
 
-    `source` is the one that `paths` are of; without it, their names tell. `state` is the ledger's, where the caller
-    knows it already. `on_progress` is called at most ten times a second. Raises ConfigError, CheckpointError and what
-    the ledger raises: whatever it had acknowledged by then stays done, and all else is read again by the next import.
+    `source` is the one that `paths` are of; without it, their names tell. Where it is given they are read from the
+    start and no checkpoint moves, because either of what was said of a file may be wrong. `state` is the ledger's,
+    where the caller knows it already. `on_progress` is called at most ten times a second. Raises ConfigError,
+    CheckpointError and what the ledger raises: whatever it had acknowledged by then stays done, and all else is read
+    again by the next import.
     """
     if not settings.token_tracking_enabled:
         return ImportSummary(notices=("token tracking is switched off: no transcript was read",))
     found = discover(settings.roots) if paths is None else discover_paths(paths, source=source)
     return import_found(
-        found, ledger, settings, state=state, is_all=paths is None, on_progress=on_progress, workers=workers
+        found,
+        ledger,
+        settings,
+        state=state,
+        is_all=paths is None,
+        is_anew=source is not None,
+        on_progress=on_progress,
+        workers=workers,
     )
 
 
@@ -69,10 +78,14 @@ def import_found(
     *,
     state: LedgerState | None = None,
     is_all: bool,
+    is_anew: bool = False,
     on_progress: Callable[[ImportProgress], object] | None = None,
     workers: int | None = None,
 ) -> ImportSummary:
-    """Take in what is new in files that were found, as import_new does; `is_all` means that there are no others."""
+    """Take in what is new in files that were found, as import_new does, or with `is_anew` whatever is in them.
+
+    `is_all` means that there are no others.
+    """
     started_at = time.monotonic()
     state = state or ledger.ledger_state()
     with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=state.user_id) as checkpoints:
@@ -83,7 +96,7 @@ def import_found(
         if is_set_back:
             checkpoints.drop()
         known = checkpoints.checkpoints(None if is_all else [file.path for file in found.files])
-        comparison = compare(found.files, known)
+        comparison = compare(found.files, {} if is_anew else known)
         summary = ImportSummary()
         if comparison.changed:
             # the parser and its libraries take 40 ms to import, and most runs need none of them
@@ -95,6 +108,7 @@ def import_found(
                 settings=settings,
                 state=state,
                 checkpoints=checkpoints,
+                is_anew=is_anew,
                 on_progress=on_progress,
                 workers=workers,
             )
