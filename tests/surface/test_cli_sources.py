@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tallystick.catalog import CATALOG
@@ -24,6 +25,19 @@ def test_a_source_has_its_files_events_cost_and_last_day(books: Tally, truth: An
     lines = books.lines("sources")
     assert lines[0].split()[:2] == ["Agent", "Files"]
     assert lines[2].startswith("Claude Code ")
+    totals = truth.expected(truth.CALLS)
+    figures = ("cost_usd", "unpriced_event_count")
+    assert {name: claude[name] for name in figures} == {name: totals[name] for name in figures}
+    assert f" ${Decimal(totals['cost_usd']):.2f}* " in lines[2]
+    assert lines[3].startswith("* Not all of it has a price")
+
+
+def test_a_cost_is_marked_only_where_a_part_of_it_is_unknown(empty: Tally, truth: Any) -> None:
+    priced = [call for call in truth.CALLS if call.model != truth.UNPRICED]
+    truth.write_transcripts(empty.claude, priced)
+    text = empty.run("sources").stdout
+    assert f" ${Decimal(truth.expected(priced)['cost_usd']):.2f} " in text
+    assert "*" not in text
 
 
 def test_agents_that_were_not_found_are_named_with_their_places(empty: Tally) -> None:

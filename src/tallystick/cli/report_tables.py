@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from datetime import tzinfo
+from decimal import Decimal
 from typing import NamedTuple, TypeVar
 
 from tallystick.cli.cells import dollars, duration, grouped, label, moment, short_ids, short_models, short_paths
@@ -155,7 +156,6 @@ def usage_cells(row: ReportRow | Totals) -> tuple[str, ...]:
     """The cells of USAGE_COLUMNS; a pause has none, and sessions are not summed, because one may be in many lines."""
     if isinstance(row, BlockRow) and row.is_gap:
         return ("",) * len(USAGE_COLUMNS)
-    mark = PARTLY_UNPRICED if row.unpriced_event_count and row.cost_usd is not None else ""
     return (
         grouped(row.session_count) if isinstance(row, UsageRow) else "",
         grouped(row.message_count),
@@ -165,8 +165,13 @@ def usage_cells(row: ReportRow | Totals) -> tuple[str, ...]:
         grouped(row.cache_creation_tokens),
         grouped(row.cache_read_tokens),
         grouped(row.web_search_requests),
-        dollars(row.cost_usd) + mark,
+        marked_cost(row.cost_usd, unpriced=row.unpriced_event_count),
     )
+
+
+def marked_cost(cost_usd: Decimal | None, *, unpriced: int) -> str:
+    """A cost, marked where it is not the whole."""
+    return dollars(cost_usd) + (PARTLY_UNPRICED if unpriced and cost_usd is not None else "")
 
 
 def _tree(
@@ -222,7 +227,7 @@ def _finished(heads: list[Column], lines: list[Line], rows: Sequence[ReportRow],
         heads = [heads[0]._replace(kind=Kind.LABEL, least_width=20), *heads[1:]]
     total = Line(("Total", *[""] * (len(heads) - 1), *usage_cells(add_up(rows))), Look.TOTAL)
     columns = [*heads, *USAGE_COLUMNS]
-    lines = _marks_aligned([*lines, total])
+    lines = marks_aligned([*lines, total], at=len(columns) - 1)
     kept = [
         at
         for at, column in enumerate(columns)
@@ -234,11 +239,13 @@ def _finished(heads: list[Column], lines: list[Line], rows: Sequence[ReportRow],
     )
 
 
-def _marks_aligned(lines: list[Line]) -> list[Line]:
-    """Keep the digits of the costs in line where some of them carry a mark."""
-    if not any(line.cells[-1].endswith(PARTLY_UNPRICED) for line in lines):
+def marks_aligned(lines: list[Line], *, at: int) -> list[Line]:
+    """Keep the digits of the costs in a column in line where some of them carry a mark."""
+    if not any(line.cells[at].endswith(PARTLY_UNPRICED) for line in lines):
         return lines
     return [
-        line if line.cells[-1].endswith(PARTLY_UNPRICED) else Line((*line.cells[:-1], line.cells[-1] + " "), line.look)
+        line
+        if line.cells[at].endswith(PARTLY_UNPRICED)
+        else Line((*line.cells[:at], line.cells[at] + " ", *line.cells[at + 1 :]), line.look)
         for line in lines
     ]

@@ -14,15 +14,21 @@ import click
 
 from tallystick.catalog import CATALOG
 from tallystick.cli.books import open_books
-from tallystick.cli.cells import byte_size, dollars, grouped, label, plural, wrapped
+from tallystick.cli.cells import byte_size, grouped, label, plural, wrapped
 from tallystick.cli.import_new import take_in_what_is_new
 from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.render import Column, Kind, Line, render_table
+from tallystick.cli.report_tables import PARTLY_UNPRICED, marked_cost, marks_aligned
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.collector.discover import Discovery, Problem, discover
 from tallystick.config import Settings
 from tallystick.model import RejectRow, UsageFilter, UsageRow
 from tallystick.totals import add_up
+
+COST_AT = 4
+UNPRICED_NOTE = (
+    f"{PARTLY_UNPRICED} Not all of it has a price: its tokens count, and `tally models` names the models that lack one."
+)
 
 
 class SourceRow(NamedTuple):
@@ -35,6 +41,7 @@ class SourceRow(NamedTuple):
     size: int
     event_count: int
     cost_usd: Decimal | None
+    unpriced_event_count: int
     last_seen: date | None
     rejected: dict[str, int]
 
@@ -70,6 +77,7 @@ def source_rows(settings: Settings, found: Discovery, usage: Iterable[UsageRow])
     for source in [*titles, *sorted(by_source.keys() - titles)]:
         files = [file for file in found.files if file.layout.source == source]
         days = by_source.get(source, [])
+        totals = add_up(days)
         folders = dict.fromkeys(str(root.path) for root in settings.roots if root.layout.source == source)
         rows.append(
             SourceRow(
@@ -79,7 +87,8 @@ def source_rows(settings: Settings, found: Discovery, usage: Iterable[UsageRow])
                 file_count=len(files),
                 size=sum(file.size for file in files),
                 event_count=sum(day.event_count for day in days),
-                cost_usd=add_up(days).cost_usd if days else None,
+                cost_usd=totals.cost_usd if days else None,
+                unpriced_event_count=totals.unpriced_event_count,
                 last_seen=max((day.period_start for day in days if day.period_start), default=None),
                 rejected={},
             )
@@ -125,8 +134,11 @@ def _lines(rows: Sequence[SourceRow], problems: Sequence[Problem], *, terminal: 
             Column("Cost"),
             Column("Last seen", Kind.WHOLE),
         ]
-        table = render_table(columns, [_line(row) for row in known], width=terminal.width, palette=terminal.palette)
+        rows_of_table = marks_aligned([_line(row) for row in known], at=COST_AT)
+        table = render_table(columns, rows_of_table, width=terminal.width, palette=terminal.palette)
         lines += table.lines
+        if any(line.cells[COST_AT].endswith(PARTLY_UNPRICED) for line in rows_of_table):
+            lines += wrapped(UNPRICED_NOTE, width=terminal.width)
     else:
         lines.append("No agent was found on this machine, and the ledger knows of none.")
     for row in known:
@@ -153,7 +165,7 @@ def _line(row: SourceRow) -> Line:
             grouped(row.file_count),
             byte_size(row.size),
             grouped(row.event_count),
-            dollars(row.cost_usd) if row.event_count else "",
+            marked_cost(row.cost_usd, unpriced=row.unpriced_event_count) if row.event_count else "",
             str(row.last_seen or ""),
         )
     )
