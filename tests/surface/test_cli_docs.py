@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from tallystick.cli.config_command import ORIGINS
 from tallystick.cli.docs import command_page
 from tallystick.cli.program import SECTIONS
 
@@ -21,3 +23,10 @@ def test_the_page_names_every_command() -> None:
             assert f"tally {name}" in page
     assert "tally db restore" in page
     assert "first-run" not in page
+
+
+def test_the_documentation_names_every_setting_and_its_variable() -> None:
+    text = PAGE.with_name("how-it-works.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`|none) \|", text.partition("## Settings")[2], flags=re.MULTILINE)
+    settings = {origin.file_key: origin.variables for origin in ORIGINS.values() if origin.file_key}
+    assert {key: (variable,) if variable else () for key, variable in rows} == settings
