@@ -137,7 +137,7 @@ def test_doctor_shows_what_was_not_counted_and_the_gap_to_what_the_agent_says(ow
     assert f"{own.claude / 'projects'}: 3 files" in text
     assert "passed over, of the unknown type hologram: 1 line" in text
     assert "rejected, not_json: 1 record" in text
-    assert "acme-large-1: 2 messages" in text
+    assert "acme-large-1: 2 events" in text
     assert "whose days are those of Europe/Berlin" in text
     assert "2 sessions compared, 1 equal to the cent." in text
     (line,) = [line for line in text.splitlines() if line.startswith("  1a000000")]

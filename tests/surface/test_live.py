@@ -79,7 +79,7 @@ def test_80_columns_and_24_lines_show_everything(writer: Ledger, viewed: Ledger,
             cells = screen.cells(name)
             assert cells[:2] == [total(f"{member}_tokens", calls) for calls in (TODAY, YESTERDAY)], name
         assert screen.cells("Cache write")[:2] == ["900", "5,000"]
-        assert screen.cells("* unpriced")[:4] == ["1", "message", "0", "messages"]
+        assert screen.cells("* unpriced")[:4] == ["1", "event", "0", "events"]
 
     look(viewed, act, now=now)
 
