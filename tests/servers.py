@@ -66,6 +66,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@contextmanager
+def hanging_server() -> Iterator[int]:
+    """The port of a server on 127.0.0.1 that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield int(listener.getsockname()[1])
+
+
 def process_tree(parent: int) -> list[int]:
     """A process and those that it has started; empty where it has ended."""
     listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)

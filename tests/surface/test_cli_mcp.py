@@ -21,6 +21,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, Tool
 
 from tallystick.ledger import Ledger
+from tests.servers import hanging_server
 from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 from tests.surface.records import batch_of, observation
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 pytest_plugins = "tests.surface.cli_home"
 
 LIMIT_S = 120
+# far from what an end takes, and far below what the waits for an answer last
+LEAVING_LIMIT_S = 20
 # tool, its arguments, and the command that asks the same
 SAME_QUESTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("usage_daily", {}, "daily"),
@@ -347,6 +350,30 @@ def test_sigterm_ends_it_while_it_waits_for_input_and_the_server_that_it_started
         assert process.stdout is not None
         assert process.stdout.read() == ""
     assert (server.status().is_running, server.status().client_count) == (False, 0)
+
+
+@pytest.mark.parametrize(("scheme", "is_told"), [("postgresql", True), ("http", False)])
+def test_it_ends_while_its_ledger_hangs(fresh: Tally, scheme: str, is_told: bool) -> None:
+    with hanging_server() as port:
+        # it would wait for longer than this test does
+        url = f"{scheme}://127.0.0.1:{port}/books" + ("?connect_timeout=600" if scheme == "postgresql" else "")
+        key = {"TALLYSTICK_API_KEY": "tly_" + "x" * 43}
+        with fresh.start("mcp", "--database", url, environ=key, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            process.stdin.write(GREETING + line_of("tools/call", 1, name="usage_summary", arguments={}))
+            process.stdin.write(line_of("tools/list", 2))
+            process.stdin.flush()
+            answer(process, 2)
+            if is_told:
+                process.send_signal(signal.SIGTERM)
+            else:
+                process.stdin.close()
+            try:
+                assert process.wait(LEAVING_LIMIT_S) == 0
+            finally:
+                process.kill()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
 
 
 def test_garbage_on_its_input_disturbs_nothing(books: Tally) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TypeVar
 
 from tallystick.errors import Busy, LedgerUnavailable, TooMuch
@@ -17,7 +17,8 @@ Opener = Callable[[], AbstractContextManager[Ledger]]
 # somebody waits for the answer, and may ask again
 ATTEMPTS = 2
 ANSWER_TIMEOUT_S = 120.0
-CLOSE_TIMEOUT_S = 60.0
+# a client that has closed our input ends us by force two seconds later
+CLOSE_TIMEOUT_S = 1.5
 MAX_WAITING = 32
 
 
@@ -46,11 +47,13 @@ class Asker:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Close the ledger, and with it the embedded server where nobody else uses it."""
-        try:
-            self._thread.submit(self._close).result(CLOSE_TIMEOUT_S)
-        finally:
-            self._thread.shutdown(wait=False)
+        """Close the ledger, and with it the embedded server where nobody else uses it.
+
+        One that does not answer in this time is left to itself: the process ends, and with it what it held open.
+        """
+        closing = self._thread.submit(self._close)
+        with suppress(TimeoutError):
+            closing.result(CLOSE_TIMEOUT_S)
 
     def _ask(self, question: Callable[[Ledger], Answer]) -> Answer:
         was_open = self._ledger is not None
