@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,57 @@ def hanging_server() -> Iterator[int]:
     """The port of a server on 127.0.0.1 that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield int(listener.getsockname()[1])
+
+
+class Relay:
+    """A way over a port of 127.0.0.1 to the server at a unix socket, until it hangs: then nothing is passed on.
+
+    `unanswered` counts who has asked since then: new connections, and old ones that said something more.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._target = str(folder / ".s.PGSQL.5432")
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = int(self._listener.getsockname()[1])
+        self.unanswered = 0
+        self._is_hanging = False
+        self._held: list[socket.socket] = []
+        threading.Thread(target=self._take_connections, daemon=True).start()
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for held in (self._listener, *self._held):
+            with suppress(OSError):  # it was closed from the other side
+                held.shutdown(socket.SHUT_RDWR)
+            held.close()
+
+    def hang(self) -> None:
+        self._is_hanging = True
+
+    def _take_connections(self) -> None:
+        with suppress(OSError):
+            while True:
+                inside, _ = self._listener.accept()
+                self._held.append(inside)
+                if self._is_hanging:
+                    self.unanswered += 1
+                    continue
+                outside = socket.socket(socket.AF_UNIX)
+                outside.connect(self._target)
+                self._held.append(outside)
+                for ends in ((inside, outside), (outside, inside)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, giver: socket.socket, taker: socket.socket) -> None:
+        with suppress(OSError):
+            while said := giver.recv(1 << 16):
+                if self._is_hanging:
+                    self.unanswered += 1
+                    return
+                taker.sendall(said)
+            taker.shutdown(socket.SHUT_WR)
 
 
 def process_tree(parent: int) -> list[int]:

@@ -289,7 +289,7 @@ class Ledger:
         return self._rows(UsageLimitRow, "usage_limits")
 
     def usage_recent(self, *, limit: int = 100) -> list[SessionEventRow]:
-        """The latest calls, the latest first; at most `limit` (1 to 10,000) of them."""
+        """The latest calls until now, the latest first; at most `limit` (1 to 10,000) of them."""
         return self._rows(SessionEventRow, "usage_recent", p_limit=limit)
 
     def usage_events(self, event_keys: Sequence[str]) -> list[EventCostRow]:

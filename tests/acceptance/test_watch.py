@@ -18,6 +18,8 @@ import psycopg
 import pytest
 
 from tallystick import statusline
+from tallystick.collector.account import make_account
+from tallystick.collector.reader import BATCH_RECORDS
 from tallystick.collector.watch import HINT_WAIT_MS, Watcher
 from tallystick.config import Settings
 from tallystick.errors import LedgerUnavailable
@@ -28,6 +30,7 @@ from tests.acceptance.watched import LIMIT_S, Watched, until
 from tests.corpus import pi
 from tests.corpus.reading import written
 from tests.servers import connect, free_port
+from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 
 CAN_LIMIT = (
     os.geteuid() == 0 and subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode == 0
@@ -206,6 +209,28 @@ def test_pauses_grow_until_everything_was_taken_in(here: Machine) -> None:
     Watcher(here.settings, open_ledger=open_ledger, stop=stop, pid=1).run()
     bases = [1, 2, 4, 8, 1, 2]
     assert [0.5 * base <= wait <= 1.5 * base for base, wait in zip(bases, stop.waits, strict=True)] == [True] * 6
+
+
+def test_told_to_stop_it_ends_between_two_batches_of_an_import(here: Machine) -> None:
+    calls = 3 * BATCH_RECORDS
+    here.write("one.jsonl", b"".join(line(number) for number in range(calls)))
+    make_account(here.ledger, "UTC")
+    stop = threading.Event()
+
+    @contextmanager
+    def open_ledger() -> Iterator[tuple[Ledger, Settings]]:
+        yield here.ledger, here.settings
+
+    thread = threading.Thread(target=Watcher(here.settings, open_ledger=open_ledger, stop=stop, pid=1, command="tally watch").run)
+    with connect(here.url) as connection:
+        connection.execute("lock table public.token_usage_events")
+        thread.start()
+        wait_for(connection, LOCKED_OUT, [server_process(connection)])
+        stop.set()
+    thread.join(LIMIT_S)
+    taken_in = here.tokens()[0]
+    assert 0 < taken_in <= BATCH_RECORDS
+    assert here.take_in().receipt.new == calls - taken_in
 
 
 def test_one_follows_and_another_is_told_so_by_whatever_name_it_has_of_the_ledger(watched: Watched) -> None:

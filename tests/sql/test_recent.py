@@ -51,6 +51,13 @@ def test_the_latest_calls_come_first_with_all_that_is_known_of_them(db: Connecti
         }
 
 
+def test_a_call_dated_after_now_is_not_among_the_latest(db: Connection) -> None:
+    now = utc("2026-06-01T12:00")
+    db.execute("select set_config('tallystick.now', %s, true)", [now.isoformat()])
+    user_id = ingest(db, [Call(now + timedelta(seconds=seconds)) for seconds in (-1, 0, 1, 86_400 * 1461)])
+    assert [row["event_key"] for row in report(db, "usage_recent", user_id)] == [key_of(1), key_of(0)]
+
+
 def test_ten_of_a_thousand_are_read_by_the_index_alone(ledger_url: str) -> None:
     calls = [Call(utc("2026-06-01T12:00") + timedelta(minutes=number)) for number in range(1000)]
     with psycopg.connect(ledger_url, autocommit=True, prepare_threshold=None) as connection:

@@ -26,7 +26,7 @@ CALLS = (
     Call(9, "other", "/w/api", UNPRICED, 1_000, 2_000, source="codex"),
     Call(4, "old", "/w/shop", OPUS, 3, 1_000, 100_000),
 )
-HOUR = timedelta(hours=1)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 YESTERDAY, TODAY = CALLS[:2], CALLS[2:]
 
 
@@ -171,6 +171,18 @@ def test_a_session_runs_for_half_an_hour_and_shows_all_that_it_ever_used(
     look(viewed, act, now=now)
 
 
+def test_what_is_dated_after_now_is_neither_among_the_last_calls_nor_running(
+    writer: Ledger, viewed: Ledger, now: datetime
+) -> None:
+    take_in(writer, now, CALLS[6], Call(-4 * 365 * 24 * 60, "ahead", "/w/ahead", HAIKU, 1, 1))
+
+    async def act(screen: Screen) -> None:
+        assert "ahead" not in screen.text
+        assert screen.text.count("shop") == 2
+
+    look(viewed, act, now=now)
+
+
 def test_models_come_dearest_first_and_calls_latest_first(writer: Ledger, viewed: Ledger, now: datetime) -> None:
     take_in(writer, now, *CALLS)
 
@@ -247,6 +259,15 @@ def test_a_ledger_that_goes_away_leaves_its_last_figures_and_comes_back_by_itsel
             assert screen.lines[0].rstrip().endswith("no answer")
             assert screen.lines[1].startswith(" Figures of 12:")
             assert cost_of(CALLS[2]) in screen.text
+            # somebody waits for it: however often it was tried, the pauses stay short
+            for _ in range(5):
+                before = screen.app._state.away
+                await screen.press("r")
+                await screen.until(lambda before=before: screen.app._state.away != before)  # type: ignore[misc]
+            assert screen.app._state.away is not None
+            assert screen.app._state.away.next_try_at - datetime.now(UTC) <= 5 * SECOND
+            # to the last word, over as many lines as it takes
+            assert "is not currently accepting connections" in " ".join(screen.text.split())
             admin.execute(f"alter database {name} allow_connections true".encode())
         take_in(writer, now, CALLS[6], first_number=1)
         await screen.shows(cost_of(CALLS[2], CALLS[6]))

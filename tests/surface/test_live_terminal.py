@@ -12,9 +12,13 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+
+from tests.servers import Relay
 
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 pytest_plugins = "tests.surface.cli_home"
 
 LIMIT_S = 60.0
+# less than the wait for one connection to a ledger that hangs
+LEAVING_LIMIT_S = 8.0
 ENTERED, LEFT, CURSOR_SHOWN = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 # a colour other than the terminal's own
 COLOUR = re.compile(rb"\x1b\[[0-9;]*(?:[34]8;[25]|\b[349][0-7]m|\b10[0-7]m)")
@@ -46,9 +52,9 @@ class Terminal:
         )
         self._inside = inside
 
-    def until(self, is_so: Callable[[], bool]) -> None:
+    def until(self, is_so: Callable[[], bool], *, limit_s: float = LIMIT_S) -> None:
         """Read what it says until that is so."""
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + limit_s
         while not is_so():
             assert time.monotonic() < deadline, self.said[-2000:]
             if select.select([self.screen], [], [], 0.05)[0]:
@@ -57,9 +63,9 @@ class Terminal:
     def shows(self, text: str) -> None:
         self.until(lambda: text.encode() in self.said)
 
-    def ends(self) -> int:
+    def ends(self, *, limit_s: float = LIMIT_S) -> int:
         """The exit code, once it has ended and all that it said is read."""
-        self.until(lambda: self.process.poll() is not None)
+        self.until(lambda: self.process.poll() is not None, limit_s=limit_s)
         while select.select([self.screen], [], [], 0)[0]:
             self.said += os.read(self.screen, 1 << 16)
         return self.process.returncode
@@ -82,8 +88,8 @@ class Terminal:
 def terminal(books: Tally) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def open_terminal(*arguments: str, **options: dict[str, str]) -> Terminal:
-        opened.append(Terminal(books, *arguments, **options))
+    def open_terminal(*arguments: str, tally: Tally = books, **options: dict[str, str]) -> Terminal:
+        opened.append(Terminal(tally, *arguments, **options))
         return opened[-1]
 
     yield open_terminal
@@ -92,6 +98,14 @@ def terminal(books: Tally) -> Iterator[Callable[..., Terminal]]:
             one.process.kill()
             one.process.wait()
         one.close()
+
+
+def add_call(tally: Tally) -> None:
+    """A call of 2,003 tokens in a transcript of its own."""
+    call = '{"type":"assistant","uuid":"x","timestamp":"2026-11-20T22:10:00.000Z","sessionId":"live","cwd":"/l",'
+    call += '"message":{"id":"msg_live","model":"claude-opus-4-8","stop_reason":"end_turn",'
+    call += '"usage":{"input_tokens":3,"output_tokens":2000}}}\n'
+    (tally.claude / "projects" / "-nowhere" / "live.jsonl").write_text(call)
 
 
 def test_without_a_terminal_it_says_what_to_run_instead(books: Tally) -> None:
@@ -126,6 +140,21 @@ def test_it_ends_with_its_terminal(terminal: Callable[..., Terminal]) -> None:
     live.process.wait(LIMIT_S)
 
 
+def test_it_ends_while_its_ledger_hangs(own: Tally, terminal: Callable[..., Terminal]) -> None:
+    url = urlsplit(own.server().status().url)
+    with Relay(Path(dict(parse_qsl(url.query))["host"])) as relay:
+        live = terminal("--database", f"postgresql://tallystick@127.0.0.1:{relay.port}/tallystick", tally=own)
+        live.shows("Last calls")
+        relay.hang()
+        os.write(live.screen, b"r")
+        add_call(own)
+        # the view, and what takes in beside it
+        live.until(lambda: relay.unanswered >= 2)
+        os.write(live.screen, b"q")
+        assert live.ends(limit_s=LEAVING_LIMIT_S) == 0
+        assert live.is_as_it_was()
+
+
 def test_where_no_colour_is_wanted_there_is_none(terminal: Callable[..., Terminal]) -> None:
     live = terminal("--no-import")
     live.shows("Last calls")
@@ -157,12 +186,7 @@ def test_it_takes_in_what_is_new_by_itself(own: Tally) -> None:
     try:
         live.shows("Last calls")
         assert b"2,003" not in live.said
-        own_call = (
-            '{"type":"assistant","uuid":"x","timestamp":"2026-11-20T22:10:00.000Z","sessionId":"live","cwd":"/l",'
-        )
-        own_call += '"message":{"id":"msg_live","model":"claude-opus-4-8","stop_reason":"end_turn",'
-        own_call += '"usage":{"input_tokens":3,"output_tokens":2000}}}\n'
-        (own.claude / "projects" / "-nowhere" / "live.jsonl").write_text(own_call)
+        add_call(own)
         live.shows("2,003")
         assert f"`tally live` (process {live.process.pid}) follows into this ledger already" in own.fail("watch")
         os.write(live.screen, b"q")

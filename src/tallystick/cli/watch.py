@@ -26,7 +26,8 @@ from tallystick.ledger import Ledger
 if TYPE_CHECKING:
     from tallystick.collector.watch import Watcher
 
-STOP_WAIT_S = 10.0
+# a batch takes less; what waits for its ledger is left to it, and its place is kept
+STOP_WAIT_S = 1.0
 EXIT_NOT_FOLLOWING = 3  # as systemctl status has it for what is not running
 
 

@@ -22,7 +22,7 @@ import watchfiles
 from tallystick.catalog import Root
 from tallystick.collector.discover import Discovery, discover, discover_changed, real_roots
 from tallystick.collector.run import import_found, lag_of
-from tallystick.collector.summary import ImportSummary
+from tallystick.collector.summary import ImportProgress, ImportSummary
 from tallystick.collector.watch_status import Seats, WatchStatus, place_of
 from tallystick.config import Settings
 from tallystick.errors import (
@@ -54,6 +54,10 @@ UNTOLD_HINT = "Where a limit is reached, raise it: on Linux fs.inotify.max_user_
 PASSING = (LedgerUnavailable, Busy, RateLimited, CheckpointError, EmbeddedServerError)
 
 log = structlog.get_logger("tallystick.watch")
+
+
+class _Stopped(Exception):
+    """Somebody wants it to end in the middle of an import."""
 
 
 class Watcher:
@@ -99,6 +103,8 @@ class Watcher:
                 try:
                     with self._open_ledger() as (ledger, settings):
                         self._follow(ledger, settings)
+                except _Stopped:
+                    return
                 except PASSING as error:
                     # one that took in everything and then broke is tried again at once
                     if self._status.walked_at != walked_at:
@@ -119,8 +125,12 @@ class Watcher:
         self._seats.take(state.ledger_id)
         self._tell()
         for found, is_all in self._looks(settings):
-            summary = import_found(found, ledger, settings, is_all=is_all)
+            summary = import_found(found, ledger, settings, is_all=is_all, on_progress=self._leave_if_stopped)
             self._note(summary, is_all=is_all)
+
+    def _leave_if_stopped(self, _: ImportProgress) -> None:
+        if self._stop.is_set():
+            raise _Stopped
 
     def _looks(self, settings: Settings) -> Iterator[tuple[Discovery, bool]]:
         """What to take in next: everything at first and every few minutes, in between what has changed."""

@@ -61,7 +61,7 @@ def read_figures(ledger: Ledger, state: LedgerState, *, fallback_zone: str, now:
 def _running_sessions(ledger: Ledger, zone: tzinfo, now: datetime) -> list[SessionRow]:
     since = now - RUNS_FOR
     listed = ledger.usage_sessions(UsageFilter(since=since.astimezone(zone).date()))
-    running = [row for row in listed if row.last_activity_at >= since][-MAX_SESSIONS:]
+    running = [row for row in listed if since <= row.last_activity_at <= now][-MAX_SESSIONS:]
     ids = sorted({row.session_id for row in running if row.session_id})
     if ids:
         # the range cuts off what a session used before it

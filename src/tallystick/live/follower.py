@@ -21,7 +21,8 @@ FULL_READ_S = 60.0
 # an import changes the books many times in a second
 REST_S = 0.5
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
+# somebody looks at it, and what brings the ledger back may be our own import
+LONGEST_PAUSE_S = 5.0
 
 
 class Away(NamedTuple):
@@ -73,7 +74,7 @@ class Follower:
         """End the thread; one that waits for an answer is left to it."""
         self._is_ended = True
         self._woken.set()
-        self._thread.join(4 * LOOK_S)
+        self._thread.join(2 * LOOK_S)
 
     def refresh(self) -> None:
         """Read now, also while paused, and without waiting for the next try."""

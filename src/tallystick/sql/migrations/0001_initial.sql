@@ -3746,6 +3746,7 @@ set plan_cache_mode = force_custom_plan
 set jit = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 as $$
 begin
   perform tallystick.check_caller(p_user_id);
@@ -3757,7 +3758,7 @@ begin
   select c.*
   from public.token_usage_events as e
   cross join lateral tallystick.call_row(e) as c
-  where e.user_id = p_user_id
+  where e.user_id = p_user_id and e.occurred_at <= tallystick.current_time()
   order by e.occurred_at desc, e.event_key desc
   limit p_limit;
 end
@@ -3774,7 +3775,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select r.* from tallystick.usage_recent(coalesce(p_user_id, auth.uid()), p_limit) as r
 $$;
-comment on function public.usage_recent is 'The latest calls, the latest first, at most p_limit.';
+comment on function public.usage_recent is
+  'The latest calls, the latest first, at most p_limit; one dated after now is not among them.';
 revoke all on function public.usage_recent from public, anon, authenticated;
 grant execute on function public.usage_recent to authenticated, service_role;
 
