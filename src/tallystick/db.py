@@ -23,7 +23,10 @@ from tallystick.sqlstates import HINT_BY_ERROR, NOT_INSTALLED_HINT, connection_b
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from psycopg.abc import PQGen
+
 Row = TypeVar("Row")
+Answer = TypeVar("Answer")
 
 Query = LiteralString | bytes
 
@@ -68,13 +71,31 @@ _BECOME: dict[tuple[bool, bool], bytes] = {
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
+class Connection(psycopg.Connection[Any]):
+    """One that waits for an answer no longer than it is told, and is of no more use where none came."""
+
+    answer_timeout_s: float | None = None
+
+    def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
+        """The result of a generator that talks with the server; raises OperationalError where it took too long."""
+        if timeout is not None or self.answer_timeout_s is None:
+            return super().wait(gen, interval=interval, timeout=timeout)
+        try:
+            return super().wait(gen, interval=interval, timeout=self.answer_timeout_s)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {self.answer_timeout_s:g} s") from None
+
+
 class Database:
     """A connection whose every transaction has the rights of one caller; with none, those of its login.
 
     Where the connection broke or was cut off, the next transaction opens another one.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], *, caller: Caller | None, url: str | None = None) -> None:
+    def __init__(self, connection: Connection, *, caller: Caller | None, url: str | None = None) -> None:
         self._connection = connection
         self._caller = caller
         self._url = url
@@ -85,6 +106,10 @@ class Database:
     def connect(cls, url: str, *, as_service_role: bool = True) -> Database:
         """Open a connection of one's own; raises LedgerUnavailable, whose text holds no password."""
         return cls(open_connection(url), caller=SERVICE if as_service_role else None, url=url)
+
+    def wait_at_most(self, seconds: float | None, /) -> None:
+        """Bound the wait for each answer: tallystick.road.Road. None waits as long as the connection lasts."""
+        self._connection.answer_timeout_s = seconds
 
     def close(self) -> None:
         if self._listener is not None:
@@ -193,8 +218,10 @@ class Database:
 
     def _be_connected(self) -> None:
         if self._url is not None and (self._connection.broken or self._is_cut_off()):
-            self._connection.close()
+            before = self._connection
+            before.close()
             self._connection = open_connection(self._url)
+            self.wait_at_most(before.answer_timeout_s)
 
     def _is_cut_off(self) -> bool:
         """Whether a Ctrl-C came between a statement and its answer, so that nobody can ask anything else."""
@@ -262,7 +289,7 @@ def _call_of(function: str, parameters: tuple[str, ...]) -> bytes:
     return sql.SQL("select * from public.{}({})").format(sql.Identifier(function), passed).as_bytes()
 
 
-def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connection[Any]:
+def open_connection(url: str, *, timeout_s: int | None = None) -> Connection:
     """A new connection; raises LedgerUnavailable, whose text holds no password, and ConfigError for what is no URL.
 
     Without a limit of the caller's it takes as long as the URL's connect_timeout says, or CONNECT_TIMEOUT_S.
@@ -273,7 +300,7 @@ def open_connection(url: str, *, timeout_s: int | None = None) -> psycopg.Connec
             hint="Name the database with --database postgresql://user@host:5432/database.",
         )
     try:
-        connection = psycopg.connect(url, **connection_settings(url, timeout_s=timeout_s))
+        connection = Connection.connect(url, **connection_settings(url, timeout_s=timeout_s))
     except psycopg.ProgrammingError as error:
         faults = [fault for beginning, fault in _URL_FAULTS.items() if str(error).startswith(beginning)]
         raise LedgerUnavailable(": ".join(["cannot read the URL of the ledger", *faults]), hint=URL_HINT) from None

@@ -7,6 +7,7 @@ Supabase's REST, or the HTTP API of a Tallystick server.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +46,7 @@ from tallystick.model import (
 )
 from tallystick.retrying import ask_again, passes
 from tallystick.road import JsonText, Road
+from tallystick.waiting import Waiting
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,10 +71,14 @@ PAGE_KEYS: dict[type, tuple[str, ...]] = {
 
 
 class Ledger:
-    """One user's books on one road. Not safe for use by two threads at once."""
+    """One user's books on one road. Not safe for use by two threads at once.
+
+    Every question that may be put again is put inside `waiting()`, with all its tries and pauses: tallystick.waiting.
+    """
 
     def __init__(self, road: Road, *, user_id: str | None, attempts: int = ATTEMPTS) -> None:
         self._road = road
+        self.waiting: Waiting = nullcontext
         self.attempts = attempts
         self.user_id = user_id
 
@@ -117,6 +123,13 @@ class Ledger:
 
     def close(self) -> None:
         self._road.close()
+
+    def wait_at_most(self, seconds: float | None) -> None:
+        """From now on an answer that takes longer is LedgerUnavailable; None, the default, is the road's own limit.
+
+        That is a minute over HTTP; over SQL there is none, as proving or pricing a large ledger anew takes its time.
+        """
+        self._road.wait_at_most(seconds)
 
     def __enter__(self) -> Ledger:
         return self
@@ -433,12 +446,13 @@ class Ledger:
 
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
         """Ask again where the reason passes: no connection, a lock, too many requests in this minute."""
-        try:
-            return ask()
-        except (LedgerUnavailable, Busy, RateLimited) as error:
-            if self.attempts <= 1 or not passes(error):
-                raise
-            return ask_again(ask, error, attempts=self.attempts)
+        with self.waiting():
+            try:
+                return ask()
+            except (LedgerUnavailable, Busy, RateLimited) as error:
+                if self.attempts <= 1 or not passes(error):
+                    raise
+                return ask_again(ask, error, attempts=self.attempts)
 
 
 def _receipt_of(answer: dict[str, Any]) -> Receipt:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from tallystick.db import Database, connection_settings, open_connection, settle
+from tallystick.db import Connection, Database, connection_settings, open_connection, settle
 from tallystick.errors import Busy, LedgerUnavailable
 from tallystick.road import Caller
 
@@ -25,6 +25,7 @@ class Pool:
         self._url = url
         self._pool = ConnectionPool(
             url,
+            connection_class=Connection,
             # asked for with each connection: a URL that cannot be read shows at the first use, as all else does
             kwargs=lambda: connection_settings(url),
             configure=settle,

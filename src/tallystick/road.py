@@ -34,6 +34,10 @@ class Caller(NamedTuple):
 SERVICE = Caller("service_role")
 
 
+# a statement of Supabase's REST may take 8 s, and a large batch must come up before it
+ANSWER_TIMEOUT_S = 60.0
+
+
 class Road(Protocol):
     """One way to a ledger; raises the errors of tallystick.errors, the same on each."""
 
@@ -51,6 +55,9 @@ class Road(Protocol):
 
         The first call says so at once. None, also at once, where nobody is told: over HTTP, and behind a pooler.
         """
+
+    def wait_at_most(self, seconds: float | None, /) -> None:
+        """From now on an answer that takes longer is LedgerUnavailable; None: as long as the road itself allows."""
 
     def close(self) -> None:
         """Give back what the road holds open."""

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from tallystick.cli.books import Books
+from tallystick.cli.import_new import take_in_what_is_new
+from tallystick.cli.options import CommonOptions
 from tallystick.collector.run import import_new
 from tallystick.collector.summary import ImportProgress
 from tallystick.errors import LedgerUnavailable
@@ -127,3 +130,29 @@ def test_a_ledger_that_is_away_loses_nothing_and_says_how_far_the_import_lags(
         summary = again.take_in()
         assert summary.receipt.new > 0
         assert again.ledger.ledger_digest() == undisturbed(here)
+
+
+def test_a_report_says_in_one_line_that_its_ledger_is_away_and_that_it_only_reads_beside_the_report(
+    here: Machine, server_urls: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.write("a.jsonl", line(1))
+    here.take_in()
+    here.write("b.jsonl", line(2))
+    books = Books(here.ledger, here.settings, here.ledger.ledger_state())
+    name = psycopg.conninfo.conninfo_to_dict(here.url)["dbname"]
+    cut_off = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = %s"
+    with psycopg.connect(server_urls["18"], autocommit=True) as admin:
+        # as a standby is
+        admin.execute(f"alter database {name} set default_transaction_read_only = on")
+        admin.execute(cut_off, [name])
+        books.ledger.attempts = 2
+        assert take_in_what_is_new(books, CommonOptions()) == books
+        assert "not taken in: " in capsys.readouterr().err
+        assert len(books.ledger.usage_recent()) == 1
+        admin.execute(f"alter database {name} allow_connections false")
+        admin.execute(cut_off, [name])
+        books.ledger.attempts = 2
+        with pytest.raises(LedgerUnavailable):
+            take_in_what_is_new(books, CommonOptions())
+        assert capsys.readouterr().err == ""
+        admin.execute(f"alter database {name} allow_connections true")

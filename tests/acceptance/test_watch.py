@@ -29,7 +29,7 @@ from tests.acceptance.machines import Machine, line
 from tests.acceptance.watched import LIMIT_S, Watched, until
 from tests.corpus import pi
 from tests.corpus.reading import written
-from tests.servers import connect, free_port
+from tests.servers import connect, free_port, hanging_server
 from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 
 CAN_LIMIT = (
@@ -221,7 +221,8 @@ def test_told_to_stop_it_ends_between_two_batches_of_an_import(here: Machine) ->
     def open_ledger() -> Iterator[tuple[Ledger, Settings]]:
         yield here.ledger, here.settings
 
-    thread = threading.Thread(target=Watcher(here.settings, open_ledger=open_ledger, stop=stop, pid=1, command="tally watch").run)
+    watcher = Watcher(here.settings, open_ledger=open_ledger, stop=stop, pid=1, command="tally watch")
+    thread = threading.Thread(target=watcher.run)
     with connect(here.url) as connection:
         connection.execute("lock table public.token_usage_events")
         thread.start()
@@ -295,6 +296,18 @@ def test_of_a_server_that_is_away_the_log_says_in_our_words_that_it_waits_and_no
     watched.start()
     until(lambda: len(watched.log()) >= 2)
     assert {(entry["event"], entry["level"]) for entry in watched.log()} == {("waiting", "warning")}
+
+
+def test_while_the_ledger_hangs_the_status_says_that_it_is_waited_for(watched: Watched) -> None:
+    with hanging_server() as port:
+        watched.environ["TALLYSTICK_DATABASE_URL"] = f"postgresql://tally@127.0.0.1:{port}/books?connect_timeout=600"
+        process = watched.start()
+        until(lambda: "Waiting since " in watched.tally("status").stdout)
+        status = watched.tally("status")
+        assert status.returncode == 3
+        assert "for the ledger to answer." in status.stdout
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
 
 
 def test_a_ledger_that_is_not_installed_ends_it_with_one_line(watched: Watched) -> None:

@@ -79,7 +79,7 @@ WRITES = {
     *("correct_token_usage", "rerate_token_usage", "rerate_slice", "forget_token_usage", "forget_slice"),
 }
 # a matter of the road itself
-OF_THE_ROAD = {"changes"}
+OF_THE_ROAD = {"changes", "wait_at_most"}
 # about the whole ledger and not about one user: not done through a Tallystick server
 OF_THE_LEDGER = {"only_account", "renew_ledger_id", "create_api_key", "api_keys", "revoke_api_key"}
 

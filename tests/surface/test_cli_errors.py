@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import time
 from importlib.metadata import version
@@ -13,6 +15,7 @@ import click
 import pytest
 
 from tallystick.cli.program import SECTIONS, find_entry, program, run
+from tests.servers import hanging_server
 
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
@@ -75,6 +78,33 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(books: Tal
         done = books.run(*arguments, "--database", url, exit_code=1)
         assert "s3cret" not in done.stderr + done.stdout
         assert done.stderr.splitlines()[-1].startswith("tally: cannot reach the ledger at postgresql://ann:***@127")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "http"])
+def test_a_terminal_is_told_what_is_waited_for(fresh: Tally, scheme: str) -> None:
+    screen, inside = pty.openpty()
+    login = "ann:s3cret@" if scheme == "postgresql" else ""
+    with hanging_server() as port:
+        place = f"127.0.0.1:{port}/books?connect_timeout=600"
+        key = {"TALLYSTICK_API_KEY": "tly_" + "x" * 43}
+        process = fresh.start("daily", "--database", f"{scheme}://{login}{place}", environ=key, stderr=inside)
+        os.close(inside)
+        said = b""
+        while b"..." not in said:
+            assert select.select([screen], [], [], 60)[0], "it says nothing"
+            said += os.read(screen, 1000)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    shown = f"{scheme}://{login.replace('s3cret', '***')}{place}"
+    assert said.decode().splitlines() == [f"Waiting for the ledger at {shown} ..."]
+    os.close(screen)
+
+
+def test_in_a_pipe_nothing_is_said_of_waiting(fresh: Tally) -> None:
+    with hanging_server() as port:
+        url = f"postgresql://ann@127.0.0.1:{port}/books?connect_timeout=3"
+        assert fresh.fail("daily", "--database", url).startswith("tally: cannot reach the ledger")
 
 
 def test_the_database_can_be_named_before_the_command_and_by_the_environment(books: Tally) -> None:

@@ -17,7 +17,7 @@ from tallystick.db import Database, open_connection
 from tallystick.errors import LedgerError, LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import Receipt
-from tests.servers import connect
+from tests.servers import connect, hanging_server
 from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 from tests.surface.records import batch_of, key_of, observation
 
@@ -163,6 +163,30 @@ def test_a_server_that_goes_away_in_the_middle_leaves_nothing_of_the_batch(
     assert [type(failure) for failure in failures] == [LedgerUnavailable]
     assert ledger.usage_events([key_of(1)]) == []
     assert ledger.ingest_token_usage(batch_of(observation(1))).new == 1
+
+
+def test_an_answer_that_takes_longer_than_it_may_is_told_and_the_next_question_is_answered(
+    hasty: Ledger, ledger_url: str
+) -> None:
+    hasty.make_account(time_zone="UTC")
+    hasty.wait_at_most(0.2)
+    with connect(ledger_url) as holder:
+        holder.execute("lock table public.token_usage_events in access exclusive mode")
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match=r"no answer within 0\.2 s"):
+                hasty.usage_events([key_of(1)])
+    hasty.wait_at_most(None)
+    assert hasty.usage_events([key_of(1)]) == []
+
+
+def test_over_http_too_an_answer_takes_no_longer_than_it_may() -> None:
+    with (
+        hanging_server() as port,
+        Ledger.connect(f"http://127.0.0.1:{port}", key="tly_" + "x" * 43, attempts=1) as ledger,
+    ):
+        ledger.wait_at_most(0.2)
+        with pytest.raises(LedgerUnavailable, match="timed out"):
+            ledger.ledger_state()
 
 
 INTERRUPTED_BEFORE_THE_ANSWER = """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import NamedTuple
 from uuid import uuid4
 
 from tallystick.addresses import is_http, is_server_key
 from tallystick.cli.options import CommonOptions
-from tallystick.cli.terminal import say
+from tallystick.cli.terminal import say, waiting_for
 from tallystick.config import Settings, load_settings, named_user, save_user_id
 from tallystick.db import Database
 from tallystick.embedded import EmbeddedServer
@@ -24,9 +24,11 @@ from tallystick.schema import (
     installed_migrations,
     known_migrations,
 )
+from tallystick.waiting import Waiting
 
 # before anybody has answered the address may be a wrong one, and nobody shall wait ten seconds to be told
 FIRST_ATTEMPTS = 2
+FIRST_ANSWER_TIMEOUT_S = 10.0
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
@@ -49,38 +51,47 @@ def open_books(common: CommonOptions) -> AbstractContextManager[Books]:
 
 
 @contextmanager
-def open_books_of(settings: Settings, *, attempts: int = ATTEMPTS) -> Iterator[Books]:
+def open_books_of(settings: Settings, *, attempts: int = ATTEMPTS, is_told: bool = True) -> Iterator[Books]:
     """One user's books: the embedded server is started, and its schema brought up to date, as needed.
 
-    Any other database is used as it is; raises LedgerNotInstalled or LedgerTooNew where its schema is not ours. Each
-    question is put at most so many times where the reason passes.
+    Where the ledger is slow to answer, a terminal is told so, unless there is somebody else to tell of it. Where the
+    reason passes, each question is put so many times.
+
+    Any other database is used as it is; raises LedgerNotInstalled or LedgerTooNew where its schema is not ours.
     """
+    place = f"the ledger at {settings.redacted_url}"
+    if settings.database_url is None:
+        place = f"the embedded Postgres in {settings.embedded_dir}"
+    waiting: Waiting = waiting_for(place) if is_told else nullcontext
     if settings.database_url is not None:
-        with _open_at(settings.database_url, settings, is_own=False, attempts=attempts) as books:
+        with _open_at(settings.database_url, settings, is_own=False, attempts=attempts, waiting=waiting) as books:
             yield books
         return
     if not settings.user_id and sys.stderr.isatty():
         say("Making the ledger; this takes a few seconds, once.")
-    with (
-        EmbeddedServer(settings.embedded_dir) as url,
-        _open_at(url, settings, is_own=True, attempts=attempts) as books,
-    ):
-        yield books
+        waiting = nullcontext
+    with ExitStack() as stack:
+        with waiting():
+            url = stack.enter_context(EmbeddedServer(settings.embedded_dir))
+        yield stack.enter_context(_open_at(url, settings, is_own=True, attempts=attempts, waiting=waiting))
 
 
 @contextmanager
-def _open_at(url: str, settings: Settings, *, is_own: bool, attempts: int) -> Iterator[Books]:
-    user_id = settings.user_id or NOBODY
-    first_attempts = min(FIRST_ATTEMPTS, attempts)
-    with Ledger.connect(url, user_id=user_id, key=settings.ledger_key, attempts=first_attempts) as ledger:
+def _open_at(url: str, settings: Settings, *, is_own: bool, attempts: int, waiting: Waiting) -> Iterator[Books]:
+    user_id, first_attempts = settings.user_id or NOBODY, min(FIRST_ATTEMPTS, attempts)
+    with waiting():
+        ledger = Ledger.connect(url, user_id=user_id, key=settings.ledger_key, attempts=first_attempts)
+    with ledger:
+        ledger.waiting = waiting
+        if not is_own:
+            ledger.wait_at_most(FIRST_ANSWER_TIMEOUT_S)
         if is_server_key(settings.ledger_key):
             state = _state_at_server(ledger, settings)
-            ledger.attempts = attempts
-            yield Books(ledger, settings, state)
-            return
-        state = _state_of(ledger, url, is_own=is_own)
+        else:
+            state = _state_of(ledger, url, is_own=is_own)
         ledger.attempts = attempts
-        if not settings.user_id:
+        ledger.wait_at_most(None)
+        if not settings.user_id and not is_server_key(settings.ledger_key):
             settings = _find_user(ledger, settings, is_own=is_own)
             ledger.user_id = settings.user_id
             state = ledger.ledger_state()

@@ -11,19 +11,28 @@ from tallystick.cli.terminal import say
 from tallystick.collector.run import import_new
 from tallystick.collector.summary import ImportSummary
 from tallystick.config import Settings
-from tallystick.errors import TallystickError
+from tallystick.errors import LedgerUnavailable, TallystickError
 from tallystick.model import PriceReceipt
 from tallystick.redaction import one_line
+from tallystick.road import ANSWER_TIMEOUT_S
 
 
 def take_in_what_is_new(books: Books, common: CommonOptions) -> Books:
-    """Import before a report; whatever goes wrong is one line beside the report, which comes all the same."""
+    """Import before a report; whatever goes wrong is one line beside the report, which comes all the same.
+
+    Raises LedgerUnavailable where there will be no report either.
+    """
+    books.ledger.wait_at_most(ANSWER_TIMEOUT_S)
     if not books.settings.token_tracking_enabled:
         return books
     try:
         take_in_changed_prices(books)
         summary = import_new(books.ledger, books.settings, state=books.state)
     except TallystickError as error:
+        if isinstance(error, LedgerUnavailable):
+            # one that is there for reading alone, as a standby is, still has its report; any other is waited for once
+            books.ledger.attempts = 1
+            books.ledger.ledger_state()
         say(f"tally: what is new was not taken in: {one_line(error.message, error.hint)}")
         return books
     for line in quiet_lines(summary, is_verbose=common.verbose):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple, TextIO
+
+from tallystick.waiting import Waiting, told_when_slow
 
 DEFAULT_WIDTH = 80
 LEAST_WIDTH = 40
@@ -79,6 +83,19 @@ def write_lines(lines: Iterable[str], *, terminal: Terminal) -> None:
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise NoReader from error
+
+
+def waiting_for(what: str) -> Waiting:
+    """What to ask questions in: when one takes long, it is said on a terminal what is waited for, once."""
+    if not sys.stderr.isatty():
+        return nullcontext
+    lines = [f"Waiting for {what} ..."]
+
+    def tell() -> None:
+        if lines:
+            say(lines.pop())
+
+    return partial(told_when_slow, tell)
 
 
 def say(line: str) -> None:

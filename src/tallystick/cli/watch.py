@@ -22,6 +22,7 @@ from tallystick.collector.watch_status import WatchStatus, place_of, read_follow
 from tallystick.config import Settings, load_settings
 from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
+from tallystick.road import ANSWER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from tallystick.collector.watch import Watcher
@@ -99,7 +100,8 @@ def make_watcher(settings: Settings, *, stop: threading.Event, command: str) -> 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Ledger, Settings]]:
     # the watcher has longer pauses of its own, can be told to stop in them, and says itself what it waits for
-    with open_books_of(settings, attempts=1) as books:
+    with open_books_of(settings, attempts=1, is_told=False) as books:
+        books.ledger.wait_at_most(ANSWER_TIMEOUT_S)
         try:
             take_in_changed_prices(books)
         except ConfigError as error:
@@ -133,7 +135,8 @@ def status(common: CommonOptions) -> int:
     elif follower:
         lines.append("Behind: unknown until the ledger has answered once.")
     write_lines(lines, terminal=look_at_output())
-    return 0 if follower and not follower.error else EXIT_NOT_FOLLOWING
+    is_well = follower is not None and not follower.error and not follower.waiting_since
+    return 0 if is_well else EXIT_NOT_FOLLOWING
 
 
 def _follower_lines(told: WatchStatus) -> list[str]:
@@ -142,6 +145,8 @@ def _follower_lines(told: WatchStatus) -> list[str]:
         lines.append(f"Looked at everything at {_moment(told.walked_at)}.")
     if told.taken_in_at:
         lines.append(f"Last took something in at {_moment(told.taken_in_at)}; {plural(told.new, 'new call')} so far.")
+    if told.waiting_since:
+        lines.append(f"Waiting since {_moment(told.waiting_since)} for the ledger to answer.")
     if told.error:
         wait_s = max(0, told.next_try_at - time.time())
         lines.append(f"Waiting, the next try in {wait_s:.0f} s: {label(told.error)}")

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
@@ -35,6 +35,7 @@ from tallystick.errors import (
 )
 from tallystick.ledger import Ledger
 from tallystick.statusline import LIMITS_NAME
+from tallystick.waiting import told_when_slow
 
 # between two looks at everything
 WALK_EVERY_S = 300.0
@@ -101,7 +102,10 @@ class Watcher:
             while not self._stop.is_set():
                 walked_at = self._status.walked_at
                 try:
-                    with self._open_ledger() as (ledger, settings):
+                    with ExitStack() as stack:
+                        with self._waiting():
+                            ledger, settings = stack.enter_context(self._open_ledger())
+                        ledger.waiting = self._waiting
                         self._follow(ledger, settings)
                 except _Stopped:
                     return
@@ -247,8 +251,22 @@ class Watcher:
 
     # -- waiting
 
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Ask the ledger; whoever looks at the status is told when it takes long."""
+        began = time.time()
+        with told_when_slow(lambda: self._tell_of_wait(began)):
+            yield
+        self._tell_of_wait(0.0)
+
+    def _tell_of_wait(self, since: float) -> None:
+        if self._status.waiting_since != since:
+            self._status.waiting_since = since
+            self._tell()
+
     def _wait_after(self, error: TallystickError, pause_s: float) -> None:
         self._status.error, self._status.next_try_at = error.message, time.time() + pause_s
+        self._status.waiting_since = 0.0
         self._tell()
         log.warning("waiting", reason=error.message, next_try_s=round(pause_s, 1), **self._lag())
         self._stop.wait(pause_s)

@@ -36,6 +36,7 @@ class WatchStatus(msgspec.Struct, kw_only=True):
     taken_in_at: float = 0.0
     new: int = 0
     error: str = ""
+    waiting_since: float = 0.0
     next_try_at: float = 0.0
 
 

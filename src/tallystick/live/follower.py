@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ POLL_S = 2.0
 FULL_READ_S = 60.0
 # an import changes the books many times in a second
 REST_S = 0.5
+ANSWER_TIMEOUT_S = 10.0
 FIRST_PAUSE_S = 1.0
 # somebody looks at it, and what brings the ledger back may be our own import
 LONGEST_PAUSE_S = 5.0
@@ -51,7 +53,10 @@ class Follower:
     def __init__(
         self, ledger: Ledger, *, fallback_zone: str, tell: Callable[[State], None], trouble: Callable[[], str] = str
     ) -> None:
-        ledger.attempts = 1  # what goes wrong is shown at once, and the pauses are told
+        # what goes wrong is shown at once, and so are the waits
+        ledger.attempts = 1
+        ledger.waiting = nullcontext
+        ledger.wait_at_most(ANSWER_TIMEOUT_S)
         self._ledger = ledger
         self._fallback_zone = fallback_zone
         self._tell = tell

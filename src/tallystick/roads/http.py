@@ -25,14 +25,12 @@ from tallystick.errors import (
     Unauthorized,
 )
 from tallystick.redaction import redacted_url
-from tallystick.road import JsonText
+from tallystick.road import ANSWER_TIMEOUT_S, JsonText
 from tallystick.sqlstates import connection_broke
 
 Row = TypeVar("Row")
 
 CONNECT_TIMEOUT_S = 5.0
-# a statement of Supabase's REST may take 8 s, and a large batch must come up before it
-ANSWER_TIMEOUT_S = 60.0
 MAX_REASON_LENGTH = 200
 RETRY_AFTER_S = 60
 NO_CONTENT = 204
@@ -76,9 +74,14 @@ class HttpPlace:
         self._url = url.rstrip("/")
         self._client = httpx.Client(
             headers={"User-Agent": "tallystick", **headers},
-            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,
         )
+        self.wait_at_most(None)
+
+    def wait_at_most(self, seconds: float | None) -> None:
+        """Bound the wait for an answer, and for each part of a batch to be taken; None is a minute, as is the most."""
+        limit_s = min(seconds or ANSWER_TIMEOUT_S, ANSWER_TIMEOUT_S)
+        self._client.timeout = httpx.Timeout(limit_s, connect=CONNECT_TIMEOUT_S)
 
     def close(self) -> None:
         self._client.close()

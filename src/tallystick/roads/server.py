@@ -82,6 +82,9 @@ class ServerRoad:
             url.rstrip("/").removesuffix(API_PREFIX) + API_PREFIX, headers={"Authorization": f"Bearer {key}"}
         )
 
+    def wait_at_most(self, seconds: float | None, /) -> None:
+        self._place.wait_at_most(seconds)
+
     def close(self) -> None:
         self._place.close()
 

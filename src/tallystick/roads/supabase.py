@@ -69,6 +69,9 @@ class SupabaseRoad:
             headers["Authorization"] = f"Bearer {bearer}"
         self._place = HttpPlace(url.rstrip("/").removesuffix("/rest/v1") + "/rest/v1", headers=headers)
 
+    def wait_at_most(self, seconds: float | None, /) -> None:
+        self._place.wait_at_most(seconds)
+
     def close(self) -> None:
         self._place.close()
 
