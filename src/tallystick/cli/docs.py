@@ -19,8 +19,10 @@ This page is written by `make docs` from the commands themselves; `tally COMMAND
 
 `tally` reads the embedded ledger of this machine, and starts its Postgres when a command needs it. Answers go to
 standard output, everything else to standard error. An error is one line that says what to do; the exit code is 1 for
-an error, 2 for a command line that makes no sense, and 130 after Ctrl-C. Colour shows on a terminal only, and not where
-`NO_COLOR` is set. Tables fit 80 columns; wider terminals show more of them."""
+an error, 2 for a command line that makes no sense, and 130 after Ctrl-C. What runs until it is stopped (`watch`,
+`live`, `serve`, `up`, `mcp`) has done what it was told when Ctrl-C or SIGTERM ends it: 0. A terminal is told what a
+command waits for once that takes longer than two seconds. Colour shows on a terminal only, and not where `NO_COLOR` is
+set. Tables fit 80 columns; wider terminals show more of them."""
 
 OUTPUT = """\
 `--json` prints one object. Its list is named after the report (`days`, `weeks`, `months`, `sessions`, `models`,
