@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import click
 from tallystick.cli.books import open_books_of
 from tallystick.cli.import_command import import_with_progress, price_lines, summary_lines
 from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.signals import leave_at_signals, signals_held
 from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.cli.watch import following
 from tallystick.config import Settings, load_server_settings, load_settings
@@ -103,7 +103,7 @@ def _watch_statements(url: str) -> None:
 
 
 def _run_server(url: str, settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
-    with _signals_held():
+    with signals_held():
         # uvicorn and FastAPI take 0.5 s to import, and no other command needs them
         from tallystick.api.processes import run_server
 
@@ -119,32 +119,15 @@ def _run_server(url: str, settings: Settings, *, host: str, port: int, workers: 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Leave at either signal by way of everything that must be left in peace, the database above all.
+    """Leave at a signal by way of everything that must be left in peace, the database above all.
 
     uvicorn ends in peace by itself, and then raises the signal again.
     """
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else it was started by nohup
-        signal.signal(signal.SIGHUP, _leave)
+    leave_at_signals()
     try:
         yield
     except SystemExit:
         return
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keep the signals until this is done: what is imported takes an exception from outside for a fault of its own."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
-def _leave(_: int, __: object) -> None:
-    raise SystemExit(0)
 
 
 def _listen(host: str, port: int, *, count: int) -> list[socket.socket]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from tallystick.cli.books import open_books_of
 from tallystick.cli.cells import byte_size, label, plural
 from tallystick.cli.import_new import take_in_changed_prices
 from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.signals import leave_at_signals
 from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.collector.run import Lag, lag_of
 from tallystick.collector.watch_status import WatchStatus, place_of, read_follower
@@ -45,10 +45,7 @@ def watch(common: CommonOptions) -> None:
     from tallystick.logs import log_to_stderr
 
     log_to_stderr()
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else it was started by nohup
-        signal.signal(signal.SIGHUP, _leave)
+    leave_at_signals()
     try:
         make_watcher(settings, stop=threading.Event(), command="tally watch").run()
     except (SystemExit, KeyboardInterrupt):  # watchfiles makes the latter of either signal
@@ -109,10 +106,6 @@ def _opened(settings: Settings) -> Iterator[tuple[Ledger, Settings]]:
 
             structlog.get_logger("tallystick.watch").warning("prices not taken in", reason=error.message)
         yield books.ledger, books.settings
-
-
-def _leave(_: int, __: object) -> None:
-    raise SystemExit(0)
 
 
 @click.command()
