@@ -17,17 +17,14 @@ from typing import NamedTuple
 
 from tallystick.addresses import is_http
 from tallystick.catalog import CATALOG, Root, claude_code_roots, expand
+from tallystick.config_file import PROJECT_NAMES, Written, checked_uuid, read_config, write_user_id
 from tallystick.errors import ConfigError
+from tallystick.machine_zone import machine_time_zone
 from tallystick.private_files import locked, make_folder, write_private
 from tallystick.redaction import redacted_url
 
-_FILE_KEYS = ("user_id", "database_url", "api_key", "device", "time_zone", "claude_config_dirs", "project_names")
-PROJECT_NAMES = ("path", "name", "hash")
-# what the ledger takes; it would reject every call of a machine with a longer name
-MAX_DEVICE_BYTES = 200
 _TRUE_WORDS = ("1", "true", "yes", "on")
 _FALSE_WORDS = ("0", "false", "no", "off")
-_HEX_DIGITS = frozenset("0123456789abcdef")
 _LOCK_WAIT_SECONDS = 10.0
 
 
@@ -92,18 +89,6 @@ class ServerSettings(NamedTuple):
         return f"ServerSettings(database_url={redacted_url(self.database_url)!r})"
 
 
-class _Written(NamedTuple):
-    """What config.toml says; "" and () where it is silent."""
-
-    user_id: str = ""
-    database_url: str = ""
-    api_key: str = ""
-    device: str = ""
-    time_zone: str = ""
-    claude_config_dirs: tuple[str, ...] = ()
-    project_names: str = ""
-
-
 def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str | None = None) -> Settings:
     """The settings of this process; a ConfigError names the variable, or the file and its line, that is wrong."""
     given = os.environ if environ is None else environ
@@ -111,10 +96,10 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
     home = _home(env)
     config_dir, data_dir, state_dir = _folders(env, home)
     config_file = config_dir / "config.toml"
-    written = _read(config_file)
+    written = read_config(config_file)
     ledger_url, ledger_key = _ledger_place(env, written, option=database_url)
     return Settings(
-        user_id=_checked_uuid(env["USER_ID"], origin="USER_ID") if "USER_ID" in env else written.user_id,
+        user_id=checked_uuid(env["USER_ID"], origin="USER_ID") if "USER_ID" in env else written.user_id,
         database_url=ledger_url,
         ledger_key=ledger_key,
         device=written.device or os.uname().nodename,
@@ -136,7 +121,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, database_url: str
 def named_user(environ: Mapping[str, str] | None = None) -> str:
     """The user that the environment names outright, '' where it names none: config.toml's may have been made up."""
     text = (os.environ if environ is None else environ).get("USER_ID", "").strip()
-    return _checked_uuid(text, origin="USER_ID") if text else ""
+    return checked_uuid(text, origin="USER_ID") if text else ""
 
 
 def load_server_settings(
@@ -209,14 +194,14 @@ def save_user_id(settings: Settings, user_id: str) -> Settings:
 
     Two commands may both be the first: the one that comes second finds an id it did not know, and adopts it.
     """
-    wanted = _checked_uuid(user_id, origin="the user id")
+    wanted = checked_uuid(user_id, origin="the user id")
     try:
         make_folder(settings.config_dir)
         with locked(settings.config_dir / "config.lock", limit_seconds=_LOCK_WAIT_SECONDS):
-            saved = _read(settings.config_file).user_id
+            saved = read_config(settings.config_file).user_id
             if saved and not settings.user_id:
                 return settings._replace(user_id=saved)
-            _write(settings.config_file, user_id=wanted)
+            write_user_id(settings.config_file, user_id=wanted)
     except OSError as error:
         raise ConfigError(
             f"cannot write {settings.config_file}: {error.strerror}", hint="make its folder writable, or set USER_ID"
@@ -224,37 +209,7 @@ def save_user_id(settings: Settings, user_id: str) -> Settings:
     return settings._replace(user_id=wanted)
 
 
-def machine_time_zone(environ: Mapping[str, str], *, etc: Path = Path("/etc")) -> str:
-    """The IANA name of this machine's zone, else "UTC".
-
-    TZ comes first, then the link that every clock on the machine obeys, then the name that Debian keeps beside it for
-    where localtime is a plain copy. A TZ that is a POSIX rule ("CET-1CEST") names no IANA zone and is passed over.
-    """
-    candidates = [environ.get("TZ", "").strip().lstrip(":")]
-    try:
-        candidates.append(str((etc / "localtime").readlink()))
-    except OSError:
-        candidates.append("")  # no link: a copy, or a machine that never set a zone
-    try:
-        candidates.append((etc / "timezone").read_text(encoding="ascii").strip())
-    except (OSError, UnicodeDecodeError):
-        candidates.append("")
-    for candidate in candidates:
-        name = re.sub(r"^.*/zoneinfo[^/]*/((posix|right)/)?", "", candidate)
-        if _is_zone(name):
-            return name
-    return "UTC"
-
-
-def _is_zone(name: str) -> bool:
-    """Whether the machine knows this zone; where it has no zone files the ledger alone judges the name."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", name) or name in ("localtime", "posixrules"):
-        return False
-    zones = Path("/usr/share/zoneinfo")
-    return (zones / name).is_file() if zones.is_dir() else "/" in name or name == "UTC"
-
-
-def _ledger_place(env: Mapping[str, str], written: _Written, *, option: str | None) -> tuple[str | None, str]:
+def _ledger_place(env: Mapping[str, str], written: Written, *, option: str | None) -> tuple[str | None, str]:
     """Where the ledger is, and the key to it: what names it outright, then the Supabase project of the environment.
 
     The project's key goes to the project's address and to no other.
@@ -342,89 +297,8 @@ def _is_folder(path: Path) -> bool:
         return False  # too long for a path, or behind a folder that is closed to us
 
 
-def _checked_uuid(text: str, *, origin: str) -> str:
-    """The uuid in lower case; written out, since the uuid module takes 1 ms to import."""
-    uuid = text.strip().lower()
-    parts = uuid.split("-")
-    if [len(part) for part in parts] != [8, 4, 4, 4, 12] or not _HEX_DIGITS.issuperset("".join(parts)):
-        raise ConfigError(
-            f"{origin} is not a uuid: {text!r}", hint="it looks like 123e4567-e89b-42d3-a456-426614174000"
-        )
-    return uuid
-
-
 def _is_true(text: str, *, origin: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE_WORDS + _FALSE_WORDS:
         raise ConfigError(f"{origin} is neither true nor false: {text!r}", hint="write true or false")
     return word in _TRUE_WORDS
-
-
-def _read(config_file: Path) -> _Written:
-    try:
-        data = config_file.read_bytes()
-    except FileNotFoundError:
-        return _Written()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {config_file}: {error.strerror}",
-            hint="make it readable, or set TALLYSTICK_HOME to another folder",
-        ) from error
-    return _parse(data, file=config_file)
-
-
-def _parse(data: bytes, *, file: Path) -> _Written:
-    import tomllib  # 3 ms, of no use to whoever has no config.toml
-
-    try:
-        text = data.decode()
-        table = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise _bad_file(file, line=data.count(b"\n", 0, error.start) + 1, what="this is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        at_line = re.search(r"^(.*) \(at line (\d+)", str(error))
-        what, line = (at_line[1], int(at_line[2])) if at_line else (str(error), data.count(b"\n") + 1)
-        raise _bad_file(file, line=line, what=what) from error
-    for key, value in table.items():
-        line = _line_of(key, text)
-        if key not in _FILE_KEYS:
-            raise _bad_file(file, line=line, what=f"there is no setting {key!r}")
-        if key == "claude_config_dirs":
-            if not isinstance(value, list) or not all(isinstance(folder, str) for folder in value):
-                raise _bad_file(file, line=line, what="claude_config_dirs is not a list of strings")
-            table[key] = tuple(folder for folder in value if folder.strip())
-        elif not isinstance(value, str):
-            raise _bad_file(file, line=line, what=f"{key} is not a string in quotes")
-        elif key == "project_names" and value and value not in PROJECT_NAMES:
-            raise _bad_file(file, line=line, what=f"project_names is none of {', '.join(PROJECT_NAMES)}: {value!r}")
-        elif key == "time_zone" and value and not _is_zone(value):
-            raise _bad_file(file, line=line, what=f"there is no time zone {value!r}")
-        elif key == "device" and not (value.isprintable() and len(value.encode()) <= MAX_DEVICE_BYTES):
-            raise _bad_file(file, line=line, what=f"device is no name of up to {MAX_DEVICE_BYTES} bytes: {value!r:.60}")
-        elif key == "user_id" and value:
-            table[key] = _checked_uuid(value, origin=f"{file}, line {line}: user_id")
-    return _Written(**table)
-
-
-def _bad_file(file: Path, *, line: int, what: str) -> ConfigError:
-    return ConfigError(f"{file}, line {line}: {what}", hint=f"correct it; the settings are {', '.join(_FILE_KEYS)}")
-
-
-def _line_of(key: str, text: str) -> int:
-    """The number of the line that sets a key or opens its table."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if re.split(r"[=.\]]", line.strip(" \t["), maxsplit=1)[0].strip(" \t\"'") == key:
-            return number
-    return 1
-
-
-def _write(config_file: Path, *, user_id: str) -> None:
-    """Put the user id on its line, or on top where no table has begun; a linked file is written where it really is."""
-    old = config_file.read_text(encoding="utf-8") if config_file.exists() else ""
-    line = f'user_id = "{user_id}"'
-    new, count = re.subn(r"(?m)^[ \t]*user_id[ \t]*=.*$", line, old, count=1)
-    if not count:
-        new = f"{line}\n{old}"
-    if _parse(new.encode(), file=config_file) != _parse(old.encode(), file=config_file)._replace(user_id=user_id):
-        raise ConfigError(f"cannot find the place of user_id in {config_file}", hint=f"write it by hand: {line}")
-    write_private(config_file.resolve(), new if new.endswith("\n") else new + "\n", is_synced=True)

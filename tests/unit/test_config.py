@@ -19,10 +19,10 @@ from tallystick.config import (
     load_key_secret,
     load_server_settings,
     load_settings,
-    machine_time_zone,
     save_user_id,
 )
 from tallystick.errors import ConfigError
+from tallystick.machine_zone import machine_time_zone
 
 USER_ID = "9b2f6c1e-52f4-4c1a-8a55-0d6f4a7a1b11"
 OTHER_ID = "11111111-2222-4333-8444-555555555555"
