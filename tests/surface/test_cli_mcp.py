@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, Tool
 
 from tallystick.ledger import Ledger
 from tests.servers import hanging_server
 from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 from tests.surface.records import batch_of, observation
 
+# the SDK takes a second to import: whoever asks for a client pays, not every process that collects the tests
 if TYPE_CHECKING:
+    from mcp import ClientSession
+    from mcp_types import CallToolResult, Tool
+
     from tests.surface.cli_home import Tally
 
 pytest_plugins = "tests.surface.cli_home"
@@ -94,6 +94,9 @@ class Client:
 
 @contextmanager
 def client_of(tally: Tally, *arguments: str, **environ: str) -> Iterator[Client]:
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
     parameters = StdioServerParameters(
         command=sys.executable, args=["-m", "tallystick", "mcp", *arguments], env={**tally.environ, **environ}
     )
@@ -221,6 +224,8 @@ def test_a_wrong_argument_is_an_error_of_the_tool_in_one_line(
 
 
 def test_a_tool_that_is_not_there_is_an_error_of_the_protocol(client: Client) -> None:
+    from mcp.shared.exceptions import MCPError
+
     with pytest.raises(MCPError, match="no tool 'usage_yearly'; there are usage_daily, "):
         client.call("usage_yearly")
 
