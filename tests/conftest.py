@@ -207,6 +207,8 @@ def open_connection(server: Server, shared_database_url: str) -> Iterator[Callab
         opened: list[psycopg.Connection[Any]] = []
 
         def connection() -> psycopg.Connection[Any]:
+            if opened and opened[-1].info.transaction_status == TransactionStatus.INTRANS:
+                opened[-1].rollback()
             if not opened or opened[-1].info.transaction_status != TransactionStatus.IDLE:
                 stack.close()
                 opened.append(stack.enter_context(closing(connect(shared_database_url))))
