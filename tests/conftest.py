@@ -241,6 +241,12 @@ def ledger_url(server: Server) -> Iterator[str]:
     yield from _own_database(server.url, server.admin_url)
 
 
+@pytest.fixture(scope="module")
+def module_ledger_url(server: Server) -> Iterator[str]:
+    """A database of the module's, for tests that keep to users of their own: making one takes longer than most."""
+    yield from _own_database(server.url, server.admin_url)
+
+
 @pytest.fixture
 def ledger_url_18(server_urls: dict[str, str]) -> Iterator[str]:
     """The same on the embedded version only, for tests of what does not depend on the version."""

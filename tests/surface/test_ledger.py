@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,7 +36,14 @@ SHORT, LONG = PAGE_ROWS + 203, PAGE_ROWS + 7
 
 
 @pytest.fixture
-def full(ledger: Ledger) -> Ledger:
+def ledger(module_ledger_url: str) -> Iterator[Ledger]:
+    """A new user's books beside those of the other tests."""
+    with Ledger.connect(module_ledger_url, user_id=str(uuid.uuid4())) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def full(module_ledger_url: str) -> Iterator[Ledger]:
     """Books with more of everything than a page holds: short sessions at their own times, and a long one."""
     short = [
         observation(
@@ -47,9 +54,11 @@ def full(ledger: Ledger) -> Ledger:
         )
         for number in range(SHORT)
     ]
-    ledger.ingest_token_usage(batch_of(*short))
-    ledger.ingest_token_usage(batch_of(*(observation(SHORT + number, session_id="long") for number in range(LONG))))
-    return ledger
+    long = [observation(SHORT + number, session_id="long") for number in range(LONG)]
+    with Ledger.connect(module_ledger_url, user_id=str(uuid.uuid4())) as ledger:
+        ledger.ingest_token_usage(batch_of(*short))
+        ledger.ingest_token_usage(batch_of(*long))
+        yield ledger
 
 
 def keys_in(ledger: Ledger, numbers: int) -> list[int]:
