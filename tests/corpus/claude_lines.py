@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
 
 import msgspec
 
 from tallystick.observation import Observation
 from tallystick.sources.claude_code import Parsed, ParserState, new_state, parse
+from tests.corpus.reading import cut_at
 
 MAIN = "-w/0b9d1f5e-1111-4222-8333-444455556666.jsonl"
 MESSAGE_ID = "msg_01AbCdEfGhIj"
@@ -19,10 +19,8 @@ KEY = f"anthropic:{MESSAGE_ID}"
 def read(content: bytes, *, path: str = MAIN, cuts: Iterable[int] = ()) -> tuple[Parsed, ParserState]:
     """Parses a file, cut at the given lines, the state going through JSON at each cut as it does between two runs."""
     state = new_state(path)
-    ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
-    places = sorted({0, len(content), *(ends[cut % len(ends)] for cut in cuts)})
     whole = Parsed([], [])
-    for start, end in pairwise(places):
+    for start, end in cut_at(content, cuts):
         state = msgspec.json.decode(msgspec.json.encode(state), type=ParserState)
         part = parse(
             memoryview(content)[start:end], offset=start, state=state, project_of="at {}".format, device="laptop"

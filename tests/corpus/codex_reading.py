@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import msgspec
 
 from tallystick.observation import Observation
 from tallystick.sources.codex import ParserState, new_state, parse
 from tests.corpus.codex_rollouts import Call, Thread
+from tests.corpus.reading import cut_at
 
 
 def read(content: bytes, name: str = "", *, cuts: Iterable[int] = ()) -> tuple[list[Observation], ParserState]:
     """Parses a file, cut at the given lines, the state going through JSON at each cut as it does between two runs."""
     state = new_state(f"/home/ann/.codex/sessions/2026/11/22/{name}")
-    ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
-    places = sorted({0, len(content), *(ends[cut % len(ends)] for cut in cuts)})
     observations: list[Observation] = []
-    for start, end in pairwise(places):
+    for start, end in cut_at(content, cuts):
         state = msgspec.json.decode(msgspec.json.encode(state), type=ParserState)
         lines = memoryview(content)[start:end]
         observations += parse(lines, offset=start, state=state, project_of="at {}".format, device="laptop").observations

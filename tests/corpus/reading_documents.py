@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from tallystick.observation import Observation, Snapshot
 from tallystick.sources.formats import Parsed
 from tests.corpus.histories import Tokens, sum_of
+from tests.corpus.reading import cut_at
 
 
 class Outcome(NamedTuple):
@@ -53,10 +53,8 @@ def read_document(module: Any, content: bytes, path: str, state: Any = None) -> 
 def read_lines(module: Any, content: bytes, path: str, cuts: Iterable[int] = ()) -> Outcome:
     """Reads lines, cut where a line ends."""
     state = module.new_state(path)
-    ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
-    places = sorted({0, len(content), *(ends[cut % len(ends)] for cut in cuts)})
     observations: list[Observation] = []
-    for start, end in pairwise(places):
+    for start, end in cut_at(content, cuts):
         state = _kept(state)
         lines = memoryview(content)[start:end]
         parsed = module.parse(lines, offset=start, state=state, project_of="at {}".format, device="laptop")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from tallystick.collector.fold import LimitFold
 from tallystick.observation import LimitObservation
 from tallystick.sources.codex import ParserState, new_state, parse
 from tests.corpus.codex_rollouts import ERA, Call, Thread
+from tests.corpus.reading import cut_at
 
 HOUR_S = 3600
 
@@ -31,10 +31,8 @@ def window(used_percent: Any = 12.0, window_minutes: Any = 300, **members: Any) 
 def limits_of(content: bytes, *, cuts: list[int] | None = None) -> list[list[LimitObservation]]:
     """The tellings in a file, those of each part of it that is read at a time."""
     state = new_state("/home/ann/.codex/sessions/rollout.jsonl")
-    ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
-    places = sorted({0, len(content), *(ends[cut % len(ends)] for cut in cuts or ())})
     parts = []
-    for start, end in pairwise(places):
+    for start, end in cut_at(content, cuts or ()):
         state = msgspec.json.decode(msgspec.json.encode(state), type=ParserState)
         lines = memoryview(content)[start:end]
         parsed = parse(lines, offset=start, state=state, project_of="at {}".format, device="laptop")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.acceptance.day.files import Files
 from tests.corpus.histories import Call, Tokens
-from tests.corpus.reading import written
+from tests.corpus.reading import line_ends, written
 
 PAUSE_MINUTES = 5.0
 SESSION_CALLS = 25
@@ -118,8 +118,7 @@ class LineAgent(Agent):
     def cut(self) -> None:
         """The end of the file in use is lost, as by a crash of the machine, and it goes on from what is left."""
         content = self.files.path(self.places[-1]).read_bytes()
-        ends = [at + 1 for at, byte in enumerate(content) if byte == ord("\n")]
-        self.files.truncate(self.places[-1], self._random.choice([0, *ends]))
+        self.files.truncate(self.places[-1], self._random.choice(line_ends(content)))
         if self.files.path(self.places[-1]).stat().st_size == 0:
             self.begin_file()
 
