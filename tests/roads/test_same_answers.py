@@ -23,7 +23,7 @@ from tests.surface.records import NOON, batch_of, key_of, observation
 
 EVERYTHING = UsageFilter()
 # more of everything than a page of the ledger's, and than an answer of Supabase's REST, holds
-MANY = PAGE_ROWS + 203
+MANY = PAGE_ROWS + 13
 # what an address could be taken apart by, and what is not ASCII
 ODD_SESSIONS = ("a/b/c:1", "a b%2Fc?x=1#y&z+w", "…ünïcode-☃", "..", "ends/", "~!@$*()=;,'\"<>[]{}|\\^`")
 PART = UsageFilter(
