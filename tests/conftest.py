@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from tallystick.ledger import Ledger
 from tallystick.schema import install_or_migrate
-from tests.scheduling import ByServer, folder_rank
+from tests.scheduling import ByServer, rank
 from tests.servers import (
     NOT_DURABLE,
     PgBouncer,
@@ -52,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: folder_rank(item.nodeid))
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,20 +15,22 @@ TOGETHER = {
     "makers": re.compile(r"^tests/(unit/test_(anthropic|google|openai)_api|surface/test_track_docs)\.py"),
 }
 # those that take longest come first, so that no process is left with one of them when the others are done
-FOLDERS = ("supabase", "roads", "surface", "acceptance", "sql", "differential", "api", "migrations", "unit")
+FOLDERS = ("supabase", "roads", "api", "surface", "acceptance", "sql", "differential", "migrations", "unit")
 
 
 class ByServer(LoadScopeScheduling):
     """xdist's `loadscope` with the scopes of this file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        for scope, pattern in TOGETHER.items():
-            if pattern.search(nodeid):
-                return scope
-        return str(super()._split_scope(nodeid))
+        return scope_of(nodeid) or str(super()._split_scope(nodeid))
 
 
-def folder_rank(nodeid: str) -> int:
-    """The place of a test's folder in FOLDERS; a new folder comes first."""
+def scope_of(nodeid: str) -> str | None:
+    """Which of TOGETHER a test is one of."""
+    return next((scope for scope, pattern in TOGETHER.items() if pattern.search(nodeid)), None)
+
+
+def rank(nodeid: str) -> tuple[bool, int]:
+    """The place of a test in a run: those that stay together, then by FOLDERS; a new folder comes first."""
     folder = nodeid.split("/")[1]
-    return FOLDERS.index(folder) if folder in FOLDERS else -1
+    return scope_of(nodeid) is None, FOLDERS.index(folder) if folder in FOLDERS else -1
