@@ -15,6 +15,7 @@ from tallystick.config import Settings, load_settings
 from tallystick.ledger import Ledger
 from tallystick.model import UsageFilter
 from tests.acceptance.made_transcripts import BEGIN, make_line
+from tests.processes import tally_environ
 
 SESSION = "5e55107a-0000-4000-8000-000000000001"
 LONG_AGO_S = 1_780_000_000
@@ -61,6 +62,12 @@ def machine(url: str, home: Path, user_id: str | None = None) -> Machine:
         "TZ": "Europe/Berlin",
     }
     return Machine(Ledger.connect(url, user_id=user_id), load_settings(environ), url)
+
+
+def environ_of(home: Path, url: str, **more: str) -> dict[str, str]:
+    """The environment of a process of `tally` whose transcripts and files lie in a home, and whose ledger is there."""
+    folders = {"TALLYSTICK_HOME": str(home / "tallystick"), "CLAUDE_CONFIG_DIR": str(home / "claude")}
+    return tally_environ(home, TALLYSTICK_DATABASE_URL=url, **folders, **more)
 
 
 def line(number: int, *, output_tokens: int = 10, text: str = "") -> bytes:

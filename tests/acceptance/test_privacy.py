@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.acceptance.machines import LONG_AGO_S, line
+from tests.acceptance.machines import LONG_AGO_S, environ_of, line
 from tests.api.serving import Api
 from tests.servers import connect
 
@@ -75,16 +75,7 @@ def tally(home: Path, url: str, *arguments: str, **environ: str) -> str:
     """Everything that a command says, and everything that it leaves in its folders, as text."""
     done = subprocess.run(
         [sys.executable, "-m", "tallystick", *arguments],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "HOME": str(home),
-            "TALLYSTICK_HOME": str(home / "tallystick"),
-            "TALLYSTICK_DATABASE_URL": url,
-            "CLAUDE_CONFIG_DIR": str(home / "claude"),
-            "LANG": "C.UTF-8",
-            **environ,
-        },
+        env=environ_of(home, url, **environ),
         capture_output=True,
         check=False,
         timeout=120,

@@ -26,9 +26,10 @@ from tallystick.errors import LedgerUnavailable
 from tallystick.ledger import Ledger
 from tallystick.model import UsageFilter
 from tests.acceptance.machines import Machine, line
-from tests.acceptance.watched import LIMIT_S, Watched, until
+from tests.acceptance.watched import Watched
 from tests.corpus import pi
 from tests.corpus.reading import written
+from tests.processes import LIMIT_S, until
 from tests.servers import connect, free_port, hanging_server
 from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 

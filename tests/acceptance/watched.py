@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from tallystick.ledger import Ledger
 from tallystick.model import UsageFilter
-
-LIMIT_S = 60.0
+from tests.acceptance.machines import environ_of
+from tests.processes import LIMIT_S, until
 
 
 class Watched:
@@ -28,17 +25,7 @@ class Watched:
         self.url = url
         self.home = home
         self.log_file = home / "watch.log"
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "HOME": str(home),
-            "TALLYSTICK_HOME": str(home / "tallystick"),
-            "TALLYSTICK_DATABASE_URL": url,
-            "CLAUDE_CONFIG_DIR": str(home / "claude"),
-            "USER_ID": self.user_id,
-            "LANG": "C.UTF-8",
-            "TZ": "Europe/Berlin",
-        }
+        self.environ = environ_of(home, url, USER_ID=self.user_id, TZ="Europe/Berlin")
         self.folder = home / "claude" / "projects" / "-w"
         self.folder.mkdir(parents=True)
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -78,10 +65,3 @@ class Watched:
 
     def wait_for_events(self, count: int) -> None:
         until(lambda: self.event_count() == count, what=lambda: f"{self.event_count()} events, not {count}")
-
-
-def until(is_so: Callable[[], bool], *, what: Callable[[], str] = lambda: "it is not so") -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not is_so():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import httpx
 
 from tallystick.keys import digest_of, make_key
 from tallystick.ledger import Ledger
+from tests.processes import tally_environ
 
 SECRET = "the secret of the tests' keys"
 PREFIX = "/api/token-usage"
@@ -29,16 +29,8 @@ class Api:
     def __init__(self, folder: Path, database_url: str, *arguments: str, **environ: str) -> None:
         self.database_url = database_url
         self.log_file = folder / "log"
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "HOME": str(folder),
-            "TALLYSTICK_HOME": str(folder / "home"),
-            "TALLYSTICK_DATABASE_URL": database_url,
-            "TALLYSTICK_KEY_SECRET": SECRET,
-            "LANG": "C.UTF-8",
-            **environ,
-        }
+        own = {"TALLYSTICK_HOME": str(folder / "home"), "TALLYSTICK_KEY_SECRET": SECRET}
+        self.environ = tally_environ(folder, TALLYSTICK_DATABASE_URL=database_url, **(own | environ))
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tallystick", "serve", "--port", "0", *arguments],

@@ -6,7 +6,6 @@ The transcripts are invented, call by call, with the prices that the expected co
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tallystick.embedded import EmbeddedServer
+from tests.processes import tally_environ
 
 SHOP, SHOP_API, NOTES = "/nowhere/ann/shop", "/nowhere/ann/shop-api", "/nowhere/ben/notes"
 FIRST, SECOND, THIRD = (f"{number}a000000-1111-4222-8333-444444444444" for number in (1, 2, 3))
@@ -149,16 +149,8 @@ class Tally:
         self.folder = folder
         self.home = folder / "my tälly"
         self.claude = folder / "claude"
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "HOME": str(folder),
-            "TALLYSTICK_HOME": str(self.home),
-            "CLAUDE_CONFIG_DIR": str(self.claude),
-            "TZ": "Europe/Berlin",
-            "LANG": "C.UTF-8",
-            "COLUMNS": "80",
-        }
+        folders = {"TALLYSTICK_HOME": str(self.home), "CLAUDE_CONFIG_DIR": str(self.claude)}
+        self.environ = tally_environ(folder, **folders, TZ="Europe/Berlin", COLUMNS="80")
 
     def server(self) -> EmbeddedServer:
         return EmbeddedServer(self.home / "data" / "postgres")

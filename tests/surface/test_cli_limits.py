@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tallystick.ledger import Ledger
+from tests.processes import until
 
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
@@ -59,13 +59,6 @@ def show_line(tally: Tally, said: Any, *, is_renewing: bool = False) -> str:
 
 def left_file(tally: Tally) -> Path:
     return tally.home / "state" / "statusline-limits.json"
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_the_line_leaves_what_it_was_told_where_that_changed(fresh: Tally) -> None:

@@ -7,8 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tallystick import statusline
+from tests.processes import until
 
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
@@ -215,13 +214,6 @@ def renewing(tally: Tally) -> list[int]:
             ):
                 found.append(int(folder.name))
     return found
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_without_a_ledger_it_says_so_and_starts_none(fresh: Tally) -> None:
