@@ -55,13 +55,15 @@ class Watched:
         with (self.folder / name).open("ab") as file:
             file.write(b"".join(lines))
 
-    def event_count(self) -> int:
-        with Ledger.connect(self.url, user_id=self.user_id) as ledger:
-            return ledger.usage_summary(UsageFilter()).event_count
-
     def used_percents(self) -> list[Decimal]:
         with Ledger.connect(self.url, user_id=self.user_id) as ledger:
             return [limit.used_percent for limit in ledger.usage_limits()]
 
     def wait_for_events(self, count: int) -> None:
-        until(lambda: self.event_count() == count, what=lambda: f"{self.event_count()} events, not {count}")
+        # on one connection: to plan the question on a new one each time takes the processor from what is waited for
+        with Ledger.connect(self.url, user_id=self.user_id) as ledger:
+            until(lambda: event_count(ledger) == count, what=lambda: f"{event_count(ledger)} events, not {count}")
+
+
+def event_count(ledger: Ledger) -> int:
+    return ledger.usage_summary(UsageFilter()).event_count

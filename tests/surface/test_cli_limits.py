@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -106,9 +107,10 @@ def test_what_the_line_was_told_is_shown_by_the_reports_and_by_the_next_line(own
     assert own.json("limits") == {"limits": []}
     said = told(42.5, seven_day={"used_percentage": 7, "resets_at": int(time.time()) + 50 * HOUR_S + 1800})
     show_line(own, said)
-    own.lines("import")
-    document = own.json("limits", "--no-import")
+    assert own.json("limits", "--no-import") == {"limits": []}
+    document = own.json("limits")
     five_hour, seven_day = document["limits"]
+    ends_here = datetime.fromisoformat(five_hour["resets_at"]).astimezone(ZoneInfo("Europe/Berlin"))
     left = json.loads(left_file(own).read_text())
     told_at = datetime.fromtimestamp(left["observed_at"], UTC)
     ends = datetime.fromtimestamp(said["rate_limits"]["five_hour"]["resets_at"], UTC)
@@ -131,9 +133,14 @@ def test_what_the_line_was_told_is_shown_by_the_reports_and_by_the_next_line(own
         ["Claude", "Code", "5", "hours", "42.5%"],
         ["Claude", "Code", "7", "days", "7%"],
     ]
+    assert f" {ends_here:%Y-%m-%d %H:%M} " in rows[0]
+    assert " 2 h " in rows[0]
+    assert " 2 d 2 h " in rows[1]
+    assert all(row.endswith("just now") or row.endswith(" ago") for row in rows)
     blocks = own.lines("blocks", "--no-import")
     assert blocks[2].startswith("Official, Claude Code, 5 hours: 42.5% used, ends in ")
     assert blocks[3].startswith("Official, Claude Code, 7 days: 7% used, ends in 2 d 2 h (told ")
+    assert blocks[4] == ""
     for others in (["--source", "codex"], ["--until", "2026-11-02"]):
         assert "Official" not in "".join(own.lines("blocks", "--no-import", *others))
     # the next session has not been told anything yet, and a program in the background has the ledger's figures by then

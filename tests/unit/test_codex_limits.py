@@ -93,7 +93,7 @@ def test_a_version_that_tells_how_long_a_window_lasts_is_read_from_the_records_o
         ("codex_spark", "secondary", 60, "codex_spark:60_minutes"),
         ("codex", "primary", None, "primary"),
         ("codex", "secondary", 0, "secondary"),
-        ("codex", "secondary", "300", "secondary"),
+        *(("codex", "secondary", no_length, "secondary") for no_length in ("300", -300, True, 300.0)),
     ],
 )
 def test_a_limit_is_named_by_its_length_and_not_by_its_place(
