@@ -253,12 +253,13 @@ def test_what_is_known_without_messages_is_priced_or_not_all_the_same(db: Connec
 
 def test_unknown_labels_are_null_and_are_asked_for_as_an_empty_text_or_null(db: Connection) -> None:
     noon = utc("2026-06-01T12:00")
-    user_id = ingest(db, [Call(noon, project="", input_tokens=5), Call(noon, project="/p")])
+    user_id = ingest(db, [Call(noon, project="", device="", input_tokens=5), Call(noon, project="/p", device="desk")])
     assert [row["project"] for row in report(db, "usage_projects", user_id)] == [None, "/p"]
     for unknown in ("", None):
-        (row,) = report(db, "usage_daily", user_id, projects=[unknown])
-        assert row["input_tokens"] == 5
-    assert report(db, "usage_daily", user_id, projects=[]) == []
+        for label in ("projects", "devices"):
+            (row,) = report(db, "usage_daily", user_id, **{label: [unknown]})
+            assert row["input_tokens"] == 5
+    assert report(db, "usage_daily", user_id, projects=[]) == report(db, "usage_daily", user_id, devices=[]) == []
 
 
 # each filter alone, because the filter decides which table a report reads

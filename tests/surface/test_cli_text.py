@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -24,6 +24,7 @@ from tallystick.cli.cells import (
     width_of,
     wrapped,
 )
+from tallystick.cli.limits import age, window
 from tallystick.cli.lookups import find_project
 from tallystick.cli.options import parse_day, parse_last
 from tallystick.cli.render import ONLY_WHEN_WIDE, Column, Kind, Line, Look, render_table
@@ -32,7 +33,7 @@ from tallystick.cli.report_tables import duration
 from tallystick.cli.sample import write_sample
 from tallystick.cli.terminal import COLOUR, PLAIN, Terminal
 from tallystick.errors import InvalidRequest, NotFound
-from tallystick.model import UsageFilter, UsageRow
+from tallystick.model import UsageFilter, UsageLimitRow, UsageRow
 from tallystick.ranges import Last, since_of
 from tallystick.redaction import one_line
 from tallystick.reports import exact
@@ -246,3 +247,29 @@ def test_the_sample_is_small_recent_and_the_same_every_time(tmp_path_factory: py
     assert sum(map(len, texts[0].values())) < 1 << 20
     assert '"timestamp":"2026-11-21T' in "".join(texts[0].values())
     assert '"timestamp":"2026-11-22T' not in "".join(texts[0].values())
+
+
+NOW = datetime(2026, 11, 22, 18, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("limit_name", "window_minutes", "text"),
+    [
+        ("five_hour", 300, "5 hours"),
+        ("seven_day", 10080, "7 days"),
+        ("43800_minutes", 43800, "30 d 10 h"),
+        ("7_minutes", None, "7_minutes"),
+        ("primary", 60, "primary"),
+        ("codex_spark:five_hour", 300, "codex_spark: 5 hours"),
+        ("codex_spark:60_minutes", 60, "codex_spark: 1 h"),
+        ("codex_spark:primary", None, "codex_spark: primary"),
+    ],
+)
+def test_a_window_is_named_by_its_length(limit_name: str, window_minutes: int | None, text: str) -> None:
+    assert window(UsageLimitRow("codex", limit_name, Decimal(1), window_minutes, None, NOW)) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "just now"), (59, "just now"), (60, "1 min ago"), (3600, "1 h ago")])
+def test_how_long_ago_a_limit_was_told_is_said_from_a_minute_on(seconds: int, text: str) -> None:
+    row = UsageLimitRow("codex", "five_hour", Decimal(1), 300, None, NOW - timedelta(seconds=seconds))
+    assert age(row, now=NOW) == text
