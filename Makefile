@@ -26,8 +26,9 @@ $(BIN)/installed: requirements.lock pyproject.toml
 run: .venv ## read this machine's transcripts and print the daily report
 	@$(BIN)/tally first-run
 
+# what pytest makes of the tests' files is kept, or each of the processes makes it anew
 test: .venv test-packages ## run every test
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 torture: .venv test-packages ## a day of faults (SEED=N repeats one); the importer and the server killed 50 times each
 	$(BIN)/python -m pytest -m torture --torture-rounds 50 --day-hours 24 --day-seed $(SEED) --timeout 3600
