@@ -300,6 +300,18 @@ def test_every_table_that_a_report_may_read_gives_the_same_answer(
         assert rows == expected_sessions(calls, asked, account_zone="UTC", by=by), by
 
 
+@pytest.mark.parametrize("name", [*FUNCTION_BY_PERIOD.values(), "usage_sessions"])
+def test_a_page_may_end_between_the_rows_of_one_period_or_session(db: Connection, name: str) -> None:
+    noon = utc("2026-06-01T12:00")
+    labels = ("source", "project", "model", "device", "session_id")
+    calls = [Call(noon), *(Call(noon, **{label: "another"}) for label in labels)]
+    user_id = ingest(db, calls)
+    for by in (None, *BREAKDOWNS):
+        rows = report(db, name, user_id, by=by)
+        assert paged_report(db, name, user_id, by=by, limit=1) == rows, by
+    assert len(rows) > 1
+
+
 @many_examples
 @given(calls=calls_of_one_user, asked=questions, limit=st.sampled_from([1, 2, 7, 10000]))
 def test_a_session_in_detail_is_its_calls_in_their_order(
