@@ -305,11 +305,14 @@ def test_a_page_may_end_between_the_rows_of_one_period_or_session(db: Connection
     noon = utc("2026-06-01T12:00")
     labels = ("source", "project", "model", "device", "session_id")
     calls = [Call(noon), *(Call(noon, **{label: "another"}) for label in labels)]
-    user_id = ingest(db, calls)
+    user_id = ingest(db, [*calls, *(Call(noon - timedelta(hours=1), session_id=f"s{number}") for number in (7, 8, 9))])
     for by in (None, *BREAKDOWNS):
         rows = report(db, name, user_id, by=by)
         assert paged_report(db, name, user_id, by=by, limit=1) == rows, by
     assert len(rows) > 1
+    # sessions that come first and have no call of the device take none of the page's room
+    rows = report(db, name, user_id, devices=["another"])
+    assert paged_report(db, name, user_id, devices=["another"], limit=1) == rows != []
 
 
 @many_examples
