@@ -33,7 +33,21 @@ def test_a_head_without_end_is_cut_off_at_64_kib(api: Api) -> None:
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
     assert talk(api, head + b"X-Long: " + b"a" * 60 * KIB + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
     answer = talk(api, head + b"X-Long: ", *[b"a" * KIB] * 200)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 431")
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Odd: a\x01b\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"]
+)
+def test_what_is_no_http_is_a_problem_like_any_other(api: Api, head: bytes) -> None:
+    status, _, told = talk(api, head).partition(b"\r\n")
+    assert status == b"HTTP/1.1 400 Bad Request"
+    headers, _, body = told.partition(b"\r\n\r\n")
+    assert {b"content-type: application/problem+json", b"x-content-type-options: nosniff"} <= set(
+        headers.split(b"\r\n")
+    )
+    assert json.loads(body)["status"] == 400
+    assert "no HTTP request" in json.loads(body)["detail"]
 
 
 def test_a_large_body_is_no_large_head(api: Api) -> None:

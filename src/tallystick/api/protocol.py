@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tallystick.api.problems import problem
+from tallystick.api.route import SECURITY_HEADERS
+
 MAX_HEAD_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 20.0
-TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends a connection whose head is too large, or does not come within 20 s."""
+    """Ends a connection whose head is too large, is no HTTP, or does not come within 20 s."""
 
     _head_bytes = 0
     _is_in_body = False
@@ -37,8 +40,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if not self._is_in_body and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(TOO_LARGE)
-            self.transport.close()
+            self._refuse(431, f"the head of the request has over {MAX_HEAD_BYTES} bytes")
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP; `msg` says no more than that."""
+        del msg
+        self._refuse(400, "this is no HTTP request, or a header of it holds a sign that none may hold")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -58,6 +65,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _refuse(self, status: int, detail: str) -> None:
+        answer = problem(status, detail)
+        self.transport.write(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode())
+        for name, value in (*answer.raw_headers, *SECURITY_HEADERS, (b"connection", b"close")):
+            self.transport.write(b"%b: %b\r\n" % (name, value))
+        self.transport.write(b"\r\n" + bytes(answer.body))
+        self.transport.close()
 
     def _close_slow(self) -> None:
         self._head_timer = None
