@@ -213,7 +213,7 @@ def test_verify_finds_nothing_while_batches_come_in(books_url: str) -> None:
     }  # fmt: skip
     with connect(books_url, autocommit=True) as writer, connect(books_url, autocommit=True) as reader:
         user_id = new_user(writer)
-        stop = threading.Event()
+        stop, written = threading.Event(), []
 
         def write() -> None:
             while not stop.is_set():
@@ -227,12 +227,14 @@ def test_verify_finds_nothing_while_batches_come_in(books_url: str) -> None:
                     }
                     for _ in range(20)
                 ]
-                ingest(writer, user_id, batch)
+                written.append(ingest(writer, user_id, batch))
 
         thread = threading.Thread(target=write)
         thread.start()
         try:
-            for _ in range(60):
+            looks = 0
+            while thread.is_alive() and (looks < 60 or len(written) < 30):
+                looks += 1
                 checks = reader.execute("select * from public.verify_token_usage(%s)", [user_id]).fetchall()
                 assert [check for check in checks if check[1]] == []
         finally:
