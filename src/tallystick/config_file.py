@@ -68,11 +68,16 @@ def _parse(data: bytes, *, file: Path) -> Written:
             raise _bad_file(file, line=line, what=f"project_names is none of {', '.join(PROJECT_NAMES)}: {value!r}")
         elif key == "time_zone" and value and not is_zone(value):
             raise _bad_file(file, line=line, what=f"there is no time zone {value!r}")
-        elif key == "device" and not (value.isprintable() and len(value.encode()) <= MAX_DEVICE_BYTES):
-            raise _bad_file(file, line=line, what=f"device is no name of up to {MAX_DEVICE_BYTES} bytes: {value!r:.60}")
+        elif key == "device" and not _is_name(value):
+            what = f"device is no name of up to {MAX_DEVICE_BYTES} bytes that print, with no blank around it"
+            raise _bad_file(file, line=line, what=f"{what}: {value!r:.60}")
         elif key == "user_id" and value:
             table[key] = checked_uuid(value, origin=f"{file}, line {line}: user_id")
     return Written(**table)
+
+
+def _is_name(text: str) -> bool:
+    return text.isprintable() and text == text.strip() and len(text.encode()) <= MAX_DEVICE_BYTES
 
 
 def _bad_file(file: Path, *, line: int, what: str) -> ConfigError:

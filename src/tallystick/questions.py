@@ -119,11 +119,15 @@ def _today_in(zone: str) -> date:
         raise InvalidRequest(error.message, hint=error.hint, constraint="time_zone_is_known") from None
 
 
+# a row's longest labels, where JSON spells each byte of them in six signs
+MAX_AFTER_LENGTH = 12_000
+
+
 class PageQuery(RangeQuery):
     """Which page of a report."""
 
     limit: Count = Field(1000, description="Rows of a page.", json_schema_extra={"minimum": 1, "maximum": 10_000})
-    after: str | None = Field(None, max_length=4000, description="`next` of the page before, as JSON.")
+    after: str | None = Field(None, max_length=MAX_AFTER_LENGTH, description="`next` of the page before, as JSON.")
 
     @property
     def page(self) -> Page:

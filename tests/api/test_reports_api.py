@@ -12,7 +12,7 @@ import pytest
 
 from tallystick.ledger import Ledger
 from tallystick.model import Page, UsageFilter
-from tests.api.serving import PREFIX, Api
+from tests.api.serving import PREFIX, Api, event, new_user
 
 ALL = UsageFilter(time_zone="Europe/Berlin")
 # path, method of Ledger, name of the list
@@ -104,6 +104,21 @@ def test_pages_add_up_to_the_whole_and_each_has_its_totals(
         assert len(page[name]) == 7
     assert pages == whole[name]
     assert_same(getattr(over_sql, method)(ALL, by="model", page=Page(limit=7)), pages[:7])
+
+
+def test_a_page_goes_on_behind_the_longest_names_that_there_are(api: Api) -> None:
+    key = api.key(new_user())
+    labels = {"project": 500, "model": 200, "session_id": 200, "source": 200, "device": 200}
+    calls = [
+        event(number, **{name: f"{number}".ljust(most, "\1") for name, most in labels.items()}) for number in range(3)
+    ]
+    assert api.post("/track", key, calls)["new"] == 3
+    for path, by in (("/projects", "session"), ("/sessions", "project"), ("/models", "device")):
+        found, after = 0, {}
+        while found < 3:
+            page = api.get(path, key, by=by, limit=1, **after)
+            found += len(page[path.removeprefix("/")])
+            after = {"after": json.dumps(page["next"])}
 
 
 def test_weeks_begin_on_the_day_that_is_asked_for(api: Api, alices_key: str, over_sql: Ledger) -> None:

@@ -318,6 +318,17 @@ def test_what_no_reader_of_json_keeps_is_kept_too(fresh: Tally) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_a_file_without_a_word_is_as_good_as_none(fresh: Tally, content: bytes) -> None:
+    file = fresh.claude / "settings.json"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    install(fresh)
+    assert list(json.loads(file.read_text())) == ["statusLine"]
+    fresh.lines("statusline", "uninstall")
+    assert json.loads(file.read_text()) == {}
+
+
 @pytest.mark.parametrize("content", [b"// a comment\n{}", b'{"a": NaN}', '{"a": 1}'.encode("utf-16")])
 def test_settings_that_cannot_be_read_are_left_alone(fresh: Tally, content: bytes) -> None:
     file = fresh.claude / "settings.json"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from traceback import format_exception
 from typing import Any
 
@@ -187,6 +190,24 @@ def test_over_http_too_an_answer_takes_no_longer_than_it_may() -> None:
         ledger.wait_at_most(0.2)
         with pytest.raises(LedgerUnavailable, match="timed out"):
             ledger.ledger_state()
+
+
+def test_an_answer_over_http_that_comes_drop_by_drop_takes_no_longer_than_it_may() -> None:
+    def drip() -> None:
+        with suppress(OSError), listener.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n")
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.02)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, daemon=True).start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with Ledger.connect(address, key="tly_" + "x" * 43, attempts=1) as ledger:
+            ledger.wait_at_most(0.5)
+            with pytest.raises(LedgerUnavailable, match=r"no whole answer within 0\.5 s"):
+                ledger.ledger_state()
 
 
 INTERRUPTED_BEFORE_THE_ANSWER = """

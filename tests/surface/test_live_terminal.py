@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tests.servers import Relay
+from tests.servers import Relay, hanging_server
 
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
@@ -138,6 +138,18 @@ def test_it_ends_with_its_terminal(terminal: Callable[..., Terminal]) -> None:
     live.close()
     live.process.send_signal(signal.SIGHUP)  # as the system does to who has the terminal for its own
     live.process.wait(LIMIT_S)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_told_to_leave_before_its_ledger_has_answered_it_leaves(
+    own: Tally, terminal: Callable[..., Terminal], number: signal.Signals
+) -> None:
+    with hanging_server() as port:
+        live = terminal("--database", f"postgresql://tally@127.0.0.1:{port}/books?connect_timeout=600", tally=own)
+        live.until(lambda: b"Waiting for the ledger" in live.said)
+        live.process.send_signal(number)
+        assert live.ends() == 0
+        assert b"Traceback" not in live.said
 
 
 def test_it_ends_while_its_ledger_hangs(own: Tally, terminal: Callable[..., Terminal]) -> None:

@@ -26,6 +26,7 @@ from tallystick.machine_zone import machine_time_zone
 
 USER_ID = "9b2f6c1e-52f4-4c1a-8a55-0d6f4a7a1b11"
 OTHER_ID = "11111111-2222-4333-8444-555555555555"
+NO_DEVICE = "device is no name of up to 200 bytes that print, with no blank around it"
 
 
 def settings_in(home: Path, **variables: str) -> Settings:
@@ -182,8 +183,14 @@ def test_a_user_id_that_is_no_uuid_is_refused(tmp_path: Path, text: str) -> None
         ('device = "a"\ndatabse_url = "b"\n', 2, "there is no setting 'databse_url'"),
         ('device = "a"\n[paths]\nx = 1\n', 2, "there is no setting 'paths'"),
         ("\ndevice = 5\n", 2, "device is not a string in quotes"),
-        (f'device = "{"x" * 201}"\n', 1, "device is no name of up to 200 bytes: 'xxx"),
-        ('device = "laptop \\u001b[31m"\n', 1, "device is no name of up to 200 bytes: 'laptop \\x1b[31m'"),
+        (
+            f'device = "{"x" * 201}"\n',
+            1,
+            f"{NO_DEVICE}: 'xxx",
+        ),
+        ('device = "laptop \\u001b[31m"\n', 1, f"{NO_DEVICE}: 'laptop \\x1b[31m'"),
+        ('device = "  "\n', 1, f"{NO_DEVICE}: '  '"),
+        ('device = " attic"\n', 1, f"{NO_DEVICE}: ' attic'"),
         ('device = "a"\ntime_zone = "Mars/Olympus"\n', 2, "there is no time zone 'Mars/Olympus'"),
         ('claude_config_dirs = "one"\n', 1, "claude_config_dirs is not a list of strings"),
     ],

@@ -21,7 +21,8 @@ This page is written by `make docs` from the commands themselves; `tally COMMAND
 standard output, everything else to standard error. An error is one line that says what to do; the exit code is 1 for
 an error, 2 for a command line that makes no sense, and 130 after Ctrl-C. What runs until it is stopped (`watch`,
 `live`, `serve`, `up`, `mcp`) has done what it was told when Ctrl-C or SIGTERM ends it: 0. A terminal is told what a
-command waits for once that takes longer than two seconds. Colour shows on a terminal only, and not where `NO_COLOR` is
+command waits for once that takes longer than two seconds; `watch` and `serve` keep a log instead, and `tally status`
+tells of the former. Colour shows on a terminal only, and not where `NO_COLOR` is
 set. Tables fit 80 columns; wider terminals show more of them."""
 
 OUTPUT = """\

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
 from tallystick.cli.books import open_books
 from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.signals import leave_at_signals, signals_held
 from tallystick.cli.terminal import PLAIN, look_at_output
 from tallystick.cli.watch import following
 from tallystick.collector.watch_status import read_follower
@@ -29,11 +30,17 @@ def live(common: CommonOptions, no_import: bool) -> None:
     terminal = look_at_output()
     if not (sys.stdin.isatty() and terminal.is_interactive):
         raise ConfigError("this needs a terminal", hint="Run `tally daily` for the figures as text.")
-    # Textual takes 0.3 s to import, and no other command needs it
-    from tallystick.live.app import run_live
+    leave_at_signals()
+    with signals_held():
+        # Textual takes 0.3 s to import, and no other command needs it
+        from tallystick.live.app import run_live
 
     ended: list[TallystickError] = []
-    with open_books(common) as books, _followed(books.settings, ended, no_import=no_import):
+    with (
+        suppress(SystemExit),  # told to leave before there was anything to show
+        open_books(common) as books,
+        _followed(books.settings, ended, no_import=no_import),
+    ):
         run_live(
             books.ledger,
             fallback_zone=books.time_zone,

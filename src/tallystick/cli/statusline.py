@@ -227,13 +227,14 @@ def _settings_file(settings: Settings) -> Path:
 def _read_settings(file: Path) -> tuple[str, str | None]:
     """The text of the settings, and what it says of the status line, both as they are written."""
     try:
-        text = file.read_bytes().decode() or NO_SETTINGS
+        text = file.read_bytes().decode()
     except (FileNotFoundError, NotADirectoryError):
         text = NO_SETTINGS
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"cannot read {file}: {reason}", hint="Correct it; nothing was changed.") from error
     try:
+        text = text if text.strip() else NO_SETTINGS
         return text, member_of(text, SETTING)
     except ValueError as error:
         raise ConfigError(f"{file} is no settings: {error}", hint="Correct it; nothing was changed.") from error

@@ -142,7 +142,9 @@ def _succeeded(tool: Tool, document: dict[str, Any]) -> types.CallToolResult:
     texts = [msgspec.json.encode(document).decode()]
     if document.get("next") is not None:
         after = msgspec.json.encode(document["next"]).decode()
-        texts.append(f"There are more rows: call {tool.name} again with the same arguments and this `after`: {after}")
+        texts.append(
+            f"There may be more rows: call {tool.name} again with the same arguments and this `after`: {after}"
+        )
     return types.CallToolResult(content=_content(texts), structured_content=document)
 
 

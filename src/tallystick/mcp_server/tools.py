@@ -58,9 +58,9 @@ RANGE = (
 )
 PAGES = (
     f"The answer has at most `limit` rows ({DEFAULT_ROWS}, at most {MAX_ROWS}), fewer where they are long. Where "
-    "`next` is not null there are more: ask again with the same arguments and `after` set to it, as JSON text. "
+    "`next` is not null there may be more: ask again with the same arguments and `after` set to it, as JSON text. "
     "`totals` are those of the whole report, whatever page it is; unpriced_models names the "
-    f"{MAX_UNPRICED_MODELS} with most messages."
+    f"{MAX_UNPRICED_MODELS} with most events."
 )
 
 Query = TypeVar("Query", bound=BaseModel)

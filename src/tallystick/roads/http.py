@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ CONNECT_TIMEOUT_S = 5.0
 MAX_REASON_LENGTH = 200
 RETRY_AFTER_S = 60
 NO_CONTENT = 204
+# what an answer says of how it is sent, and not of what is in it
+OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 URL_HINT = "Write it as https://host, or as https://host:8377 with a port."
 LATER_HINT = "Nothing is lost; try again in a moment."
 
@@ -82,9 +85,20 @@ class HttpPlace:
         """Bound the wait for an answer, and for each part of a batch to be taken; None is a minute, as is the most."""
         limit_s = min(seconds or ANSWER_TIMEOUT_S, ANSWER_TIMEOUT_S)
         self._client.timeout = httpx.Timeout(limit_s, connect=CONNECT_TIMEOUT_S)
+        self._limit_s = limit_s
 
     def close(self) -> None:
         self._client.close()
+
+    def _whole(self, answer: httpx.Response) -> httpx.Response:
+        """The answer with all of its body, for the parts of which httpx would wait one by one."""
+        deadline, parts = time.monotonic() + self._limit_s, []
+        for part in answer.iter_bytes():
+            parts.append(part)
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout(f"no whole answer within {self._limit_s:g} s")
+        headers = [(name, value) for name, value in answer.headers.multi_items() if name not in OF_THE_TRANSFER]
+        return httpx.Response(answer.status_code, headers=headers, content=b"".join(parts))
 
     def ask(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: bytes | None = None
@@ -92,9 +106,10 @@ class HttpPlace:
         """The answer, whatever its status."""
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            return self._client.request(
+            with self._client.stream(
                 method, self._url + path, params=list(query) or None, content=body, headers=headers
-            )
+            ) as answer:
+                return self._whole(answer)
         except (httpx.InvalidURL, UnicodeError):
             # what httpx says of it quotes the part at fault, which may be a password
             raise LedgerError("cannot read the URL of the ledger", hint=URL_HINT) from None
