@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import subprocess
 import termios
 import time
@@ -89,6 +90,19 @@ def test_the_end_of_its_terminal_ends_it_and_its_embedded_server(
         said += os.read(screen, 1 << 16)
     os.close(screen)
     assert process.wait(LIMIT_S) == 0
+    assert is_down(down)
+
+
+def test_a_terminal_that_tells_of_its_end_again_and_again_does_no_harm(
+    down: Tally, in_a_terminal: Callable[..., tuple[subprocess.Popen[str], int]]
+) -> None:
+    process, screen = in_a_terminal("up", "--port", "0")
+    said = b""
+    while b"Serving" not in said:
+        said += os.read(screen, 1 << 16)
+    os.close(screen)
+    until(lambda: process.send_signal(signal.SIGHUP) is None and process.poll() is not None)
+    assert process.returncode == 0
     assert is_down(down)
 
 

@@ -20,5 +20,7 @@ def main() -> None:
         exit_code = run(sys.argv[1:])
     except KeyboardInterrupt:
         exit_code = EXIT_INTERRUPTED
+    except SystemExit as leaving:  # a signal that came when all was done
+        exit_code = leaving.code if isinstance(leaving.code, int) else 0
     # All is flushed and closed by now; taking the interpreter down piece by piece would take 30 ms more.
     os._exit(exit_code)

@@ -26,5 +26,7 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
-def _leave(_: int, __: object) -> None:
+def _leave(number: int, _: object) -> None:
+    if number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)  # a terminal may tell of its end more than once
     raise SystemExit(0)
