@@ -8,19 +8,19 @@ import pty
 import signal
 import subprocess
 import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.processes import LIMIT_S, until
+
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
 
 pytest_plugins = "tests.surface.cli_home"
 
-LIMIT_S = 60.0
 # pydantic's classes call this while they are made, and what it raises becomes a RuntimeError
 SIGNAL_IN_AN_IMPORT = """
 import os, signal, sys
@@ -40,13 +40,6 @@ def down(own: Tally) -> Tally:
     """A home of the test's own whose server runs only while a command needs it."""
     own.server().stop()
     return own
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not is_so():
-        assert time.monotonic() < deadline, "this never came true"
-        time.sleep(0.02)
 
 
 def is_down(tally: Tally) -> bool:

@@ -184,7 +184,7 @@ def report_options(command: Command) -> Command:
 
 def read_report_options(values: dict[str, object]) -> ReportOptions:
     """What was asked for; options that contradict each other are a usage error."""
-    options = ReportOptions(**values)  # type: ignore[arg-type]
+    options = ReportOptions(**values)  # type: ignore[arg-type]  # click has checked each
     if options.last and (options.since or options.until):
         raise click.UsageError("--last says both ends of the range; leave out --since and --until, or --last.")
     check_range(options.since, options.until)

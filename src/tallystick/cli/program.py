@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
         """Every name, in the order of the help."""
         return [name for entries in SECTIONS.values() for name in entries]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (as above)
         """Load the module of one command."""
         entry = find_entry(cmd_name)
         if entry is None:
@@ -105,7 +105,7 @@ class LazyGroup(click.Group):
             raise click.exceptions.NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (as above)
         """The commands in their sections, from the table above and so without loading any of them."""
         for title, entries in SECTIONS.items():
             with formatter.section(title):
