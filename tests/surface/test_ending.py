@@ -47,6 +47,12 @@ def is_down(tally: Tally) -> bool:
     return (status.is_running, status.client_count) == (False, 0)
 
 
+def follows(tally: Tally) -> bool:
+    with tally.start("status") as process:
+        process.communicate()
+    return process.returncode == 0
+
+
 @pytest.fixture
 def in_a_terminal(down: Tally) -> Iterator[Callable[..., tuple[subprocess.Popen[str], int]]]:
     """Commands that have a terminal for their own, and that terminal."""
@@ -77,10 +83,10 @@ def test_the_end_of_its_terminal_ends_it_and_its_embedded_server(
     down: Tally, in_a_terminal: Callable[..., tuple[subprocess.Popen[str], int]], command: list[str]
 ) -> None:
     process, screen = in_a_terminal(*command)
-    until(lambda: down.server().status().client_count > 0)
     said = b""
     while command[0] == "up" and b"Serving" not in said:
         said += os.read(screen, 1 << 16)
+    until(lambda: follows(down))
     os.close(screen)
     assert process.wait(LIMIT_S) == 0
     assert is_down(down)
