@@ -109,13 +109,20 @@ class EmbeddedServer:
         self._client: tuple[int, Path, int] | None = None  # descriptor, file, and the process that opened them
 
     def __enter__(self) -> str:
-        return self.acquire()
+        try:
+            return self.acquire()
+        except BaseException:
+            self.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.release()
 
     def acquire(self) -> str:
-        """Count as a client, start the server if it is down, and return its URL; asked again, only the latter two."""
+        """Count as a client, start the server if it is down, and return its URL; asked again, only the latter two.
+
+        What a signal raises can leave a client behind, and a server on its way: release() ends both.
+        """
         with told_plainly(self._home):
             make_folder(self._home)
         with self._mutex():
@@ -125,12 +132,9 @@ class EmbeddedServer:
             try:
                 self._ensure_up()
                 self._bound_log()
-            except BaseException as error:
+            except Exception:
                 if is_new:
-                    self._leave()
-                    # A server that nobody waits for any more would stay; one that is only slow to recover may go on.
-                    if isinstance(error, KeyboardInterrupt):
-                        self._stop_unless_wanted()
+                    self._leave()  # and stop nothing: a server that is only slow to recover may go on
                 raise
         return self._url()
 

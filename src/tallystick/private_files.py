@@ -103,6 +103,9 @@ def try_lock(path: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except BaseException:
+        os.close(descriptor)  # or this process would go on to hold what it never got
+        raise
     return descriptor
 
 

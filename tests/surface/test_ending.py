@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tallystick.private_files import is_locked
 from tests.processes import LIMIT_S, until
 
 if TYPE_CHECKING:
@@ -34,6 +35,21 @@ def look(frame, event, _):
 sys.setprofile(look)
 """
 
+# the moment is that before a function of Python's runs, or after one of C's has run: no other can a signal interrupt
+SIGNAL_WHILE_STARTING = """
+import os, signal, sys
+
+FILE, FUNCTION, EVENT = os.environ["MOMENT"].split()
+
+def look(frame, event, _):
+    code = frame.f_code
+    if event == EVENT and code.co_name == FUNCTION and code.co_filename.endswith("/tallystick/" + FILE):
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+sys.setprofile(look)
+"""
+
 
 @pytest.fixture
 def down(own: Tally) -> Tally:
@@ -44,7 +60,8 @@ def down(own: Tally) -> Tally:
 
 def is_down(tally: Tally) -> bool:
     status = tally.server().status()
-    return (status.is_running, status.client_count) == (False, 0)
+    is_alive = is_locked(status.data_dir / "server.alive")  # one that is only on its way is not running yet
+    return (status.is_running, is_alive, status.client_count) == (False, False, 0)
 
 
 def follows(tally: Tally) -> bool:
@@ -113,5 +130,29 @@ def test_a_signal_while_a_servers_libraries_are_imported_ends_it_in_peace(
     path = f"{tmp_path}{os.pathsep}{down.environ['PYTHONPATH']}"
     with down.start("serve", "--port", "0", environ={"PYTHONPATH": path, "SIGNAL": name}) as process:
         assert process.communicate(timeout=LIMIT_S) == ("", "")
+    assert process.returncode == 0
+    assert is_down(down)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "private_files.py try_lock c_return",
+        "embedded.py _enter c_return",
+        "embedded.py _wait_for_silence call",
+        "embedded.py _spawn call",
+        "embedded_cluster.py _told_by call",
+        "embedded.py _wait_until_ready call",
+        "private_files.py is_locked call",
+        "embedded.py _url call",
+        "schema.py known_migrations call",
+    ],
+)
+def test_a_signal_while_the_embedded_server_starts_leaves_none_up(down: Tally, tmp_path: Path, moment: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SIGNAL_WHILE_STARTING)
+    path = f"{tmp_path}{os.pathsep}{down.environ['PYTHONPATH']}"
+    environ = {"PYTHONPATH": path, "MOMENT": moment}
+    with down.start("watch", environ=environ) as process:
+        assert "Error" not in process.communicate(timeout=LIMIT_S)[1]
     assert process.returncode == 0
     assert is_down(down)

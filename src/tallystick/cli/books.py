@@ -71,8 +71,10 @@ def open_books_of(settings: Settings, *, attempts: int = ATTEMPTS, is_told: bool
         say("Making the ledger; this takes a few seconds, once.")
         waiting = nullcontext
     with ExitStack() as stack:
+        server = EmbeddedServer(settings.embedded_dir)
+        stack.callback(server.release)  # first, so that no signal comes between the two
         with waiting():
-            url = stack.enter_context(EmbeddedServer(settings.embedded_dir))
+            url = server.acquire()
         yield stack.enter_context(_open_at(url, settings, is_own=True, attempts=attempts, waiting=waiting))
 
 
