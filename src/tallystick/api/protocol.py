@@ -68,10 +68,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         answer = problem(status, detail)
-        self.transport.write(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode())
-        for name, value in (*answer.raw_headers, *SECURITY_HEADERS, (b"connection", b"close")):
-            self.transport.write(b"%b: %b\r\n" % (name, value))
-        self.transport.write(b"\r\n" + bytes(answer.body))
+        headers = (*answer.raw_headers, *SECURITY_HEADERS, (b"connection", b"close"))
+        head = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+        head += [b"%b: %b" % header for header in headers]
+        # in one piece: written in parts, each is a packet of its own
+        self.transport.write(b"\r\n".join([*head, b"", bytes(answer.body)]))
         self.transport.close()
 
     def _close_slow(self) -> None:
