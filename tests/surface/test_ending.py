@@ -10,12 +10,14 @@ import subprocess
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tallystick.private_files import is_locked
 from tests.processes import LIMIT_S, until
+from tests.servers import connect
 
 if TYPE_CHECKING:
     from tests.surface.cli_home import Tally
@@ -105,6 +107,25 @@ def test_the_end_of_its_terminal_ends_it_and_its_embedded_server(
         said += os.read(screen, 1 << 16)
     until(lambda: follows(down))
     os.close(screen)
+    assert process.wait(LIMIT_S) == 0
+    assert is_down(down)
+
+
+def test_a_batch_that_takes_long_is_waited_for_or_its_server_would_stay_up(
+    down: Tally, truth: ModuleType, in_a_terminal: Callable[..., tuple[subprocess.Popen[str], int]]
+) -> None:
+    process, screen = in_a_terminal("up", "--port", "0")
+    said = b""
+    while b"Serving" not in said:
+        said += os.read(screen, 1 << 16)
+    until(lambda: follows(down))
+    with connect(down.server().status().url) as holder:
+        holder.execute("lock table token_usage_accounts")
+        truth.write_transcripts(down.claude, truth.CALLS[:1], first_number=100)
+        until(lambda: holder.execute("select from pg_locks where not granted").rowcount == 1)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
     assert process.wait(LIMIT_S) == 0
     assert is_down(down)
 

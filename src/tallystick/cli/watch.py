@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # a batch takes less; what waits for its ledger is left to it, and its place is kept
 STOP_WAIT_S = 1.0
+# the embedded server would stay up behind it, and lets nothing wait longer than that
+EMBEDDED_STOP_WAIT_S = 30.0
 EXIT_NOT_FOLLOWING = 3  # as systemctl status has it for what is not running
 
 
@@ -76,7 +78,7 @@ def following(
         yield
     finally:
         stop.set()
-        thread.join(STOP_WAIT_S)
+        thread.join(STOP_WAIT_S if settings.database_url else EMBEDDED_STOP_WAIT_S)
 
 
 def _log(error: TallystickError) -> None:
