@@ -12,7 +12,7 @@ BEGIN {
     now = srand()  # the seed before this one: seconds since 1970
   }
   STRING = "\"([^\"\\\\]|\\\\.)*\""
-  NUMBER = "-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
+  NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
   UNKNOWN = "n/a"
   MAX_LENGTH = 65536
   MAX_DEPTH = 32

@@ -117,6 +117,8 @@ def test_what_is_old_or_over_is_not_shown(known: dict[str, Any], expected: str) 
         b'{"cost.total_cost_usd":5,"cost":{"total_cost_usd":"5',
         b'{"cost":{"total_cost_usd":1}',
         b'{"cost":{"total_cost_usd":1},}',
+        b'{"cost":{"total_cost_usd":01}}',
+        b'{"cost":{"total_cost_usd":1.}}',
         b'{"name":"' + b"x" * 70_000 + b'","cost":{"total_cost_usd":1}}',
     ],
 )
@@ -337,6 +339,14 @@ def test_settings_that_cannot_be_read_are_left_alone(fresh: Tally, content: byte
     for command in ("install", "uninstall"):
         assert str(file) in fresh.fail("statusline", command)
         assert file.read_bytes() == content
+
+
+def test_a_pipe_in_place_of_the_settings_is_not_waited_for(fresh: Tally) -> None:
+    file = fresh.claude / "settings.json"
+    file.parent.mkdir(parents=True)
+    os.mkfifo(file)
+    for command in ("install", "uninstall"):
+        assert f"cannot read {file}: it is a pipe" in fresh.fail("statusline", command)
 
 
 def test_a_part_that_there_is_not_is_named(fresh: Tally) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -227,6 +228,8 @@ def _settings_file(settings: Settings) -> Path:
 def _read_settings(file: Path) -> tuple[str, str | None]:
     """The text of the settings, and what it says of the status line, both as they are written."""
     try:
+        if file.is_fifo():
+            raise OSError(errno.EINVAL, "it is a pipe")  # whose reader waits for a writer
         text = file.read_bytes().decode()
     except (FileNotFoundError, NotADirectoryError):
         text = NO_SETTINGS
