@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -126,6 +127,26 @@ class HttpPlace:
                 f"cannot reach the ledger at {place}: {reason}",
                 hint="Check that the server runs and that the URL is right.",
             ) from None
+
+
+class HttpRoad:
+    """What every road over HTTP does alike: it has one address, no transaction, and nobody who tells of changes."""
+
+    def __init__(self, url: str, *, headers: Mapping[str, str]) -> None:
+        self._place = HttpPlace(url, headers=headers)
+
+    def wait_at_most(self, seconds: float | None, /) -> None:
+        self._place.wait_at_most(seconds)
+
+    def close(self) -> None:
+        self._place.close()
+
+    def moment(self) -> AbstractContextManager[None]:
+        """Nothing: each page is of its own moment."""
+        return nullcontext()
+
+    def changes(self, _: str | None, __: float, /) -> None:
+        """None: over HTTP nobody is told."""
 
 
 def _fault_of(url: str) -> str:

@@ -6,7 +6,6 @@ The names are the functions' own without their prefix; what a function calls p_s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from tallystick.errors import LedgerError, UnreadableBatch
 from tallystick.road import Arguments
 from tallystick.roads.http import (
     LATER_HINT,
-    HttpPlace,
+    HttpRoad,
     error_of_status,
     json_body,
     json_of,
@@ -74,26 +73,13 @@ LIST_NAMES = {"sources": "source", "projects": "project", "models": "model", "se
 QUERY_NAMES = {"time_zone": "timezone"}
 
 
-class ServerRoad:
+class ServerRoad(HttpRoad):
     """The ledger behind a Tallystick server (`tally serve`)."""
 
     def __init__(self, url: str, *, key: str) -> None:
-        self._place = HttpPlace(
+        super().__init__(
             url.rstrip("/").removesuffix(API_PREFIX) + API_PREFIX, headers={"Authorization": f"Bearer {key}"}
         )
-
-    def wait_at_most(self, seconds: float | None, /) -> None:
-        self._place.wait_at_most(seconds)
-
-    def close(self) -> None:
-        self._place.close()
-
-    def moment(self) -> AbstractContextManager[None]:
-        """Nothing: each page is of its own moment."""
-        return nullcontext()
-
-    def changes(self, _: str | None, __: float, /) -> None:
-        """None: over HTTP nobody is told."""
 
     def call(self, function: str, arguments: Arguments) -> Any:
         """The value that a function answers."""

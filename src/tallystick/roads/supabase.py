@@ -8,7 +8,6 @@ Retrying is the Ledger's; which answers may be retried, PostgREST's codes and SQ
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import httpx
@@ -23,7 +22,7 @@ from tallystick.errors import (
 from tallystick.road import Arguments
 from tallystick.roads.http import (
     LATER_HINT,
-    HttpPlace,
+    HttpRoad,
     content_type,
     error_of_status,
     json_body,
@@ -59,7 +58,7 @@ MAX_ROWS = 1000
 KEY_HINT = "Check the key: sb_secret_... for the service, or sb_publishable_... with a user's token."
 
 
-class SupabaseRoad:
+class SupabaseRoad(HttpRoad):
     """The ledger of a Supabase project."""
 
     def __init__(self, url: str, *, key: str, token: str = "") -> None:
@@ -67,20 +66,7 @@ class SupabaseRoad:
         bearer = token or ("" if key.startswith("sb_") else key)
         if bearer:
             headers["Authorization"] = f"Bearer {bearer}"
-        self._place = HttpPlace(url.rstrip("/").removesuffix("/rest/v1") + "/rest/v1", headers=headers)
-
-    def wait_at_most(self, seconds: float | None, /) -> None:
-        self._place.wait_at_most(seconds)
-
-    def close(self) -> None:
-        self._place.close()
-
-    def moment(self) -> AbstractContextManager[None]:
-        """Nothing: each page is of its own moment."""
-        return nullcontext()
-
-    def changes(self, _: str | None, __: float, /) -> None:
-        """None: over HTTP nobody is told."""
+        super().__init__(url.rstrip("/").removesuffix("/rest/v1") + "/rest/v1", headers=headers)
 
     def call(self, function: str, arguments: Arguments) -> Any:
         """The value that a function answers, None where it answers nothing."""
