@@ -240,9 +240,9 @@ def test_verify_finds_nothing_while_batches_come_in(books_url: str) -> None:
         finally:
             stop.set()
             thread.join()
-        row = reader.execute("select daily_event_count from token_usage_daily where user_id = %s", [user_id]).fetchone()
-        assert row is not None
-        assert row[0] > 100
+        # they are of two days in the zone of these books, and fewer of the later one the longer this takes
+        days = reader.execute("select daily_event_count from token_usage_daily where user_id = %s", [user_id])
+        assert sum(count for (count,) in days) > 100
 
 
 def test_the_parts_sum_to_the_whole_to_the_last_digit(books_url: str) -> None:
