@@ -341,7 +341,10 @@ def test_the_end_of_its_input_ends_it_and_the_server_that_it_started(own: Tally)
     assert (server.status().is_running, server.status().client_count) == (False, 0)
 
 
-def test_sigterm_ends_it_while_it_waits_for_input_and_the_server_that_it_started(own: Tally) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_while_it_waits_for_input_and_the_server_that_it_started(
+    own: Tally, number: signal.Signals
+) -> None:
     server = own.server()
     server.stop()
     with own.start("mcp", stdin=subprocess.PIPE) as process:
@@ -350,7 +353,7 @@ def test_sigterm_ends_it_while_it_waits_for_input_and_the_server_that_it_started
         process.stdin.flush()
         answer(process, 1)
         assert server.status().is_running
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.wait(LIMIT_S) == 0
         assert process.stdout is not None
         assert process.stdout.read() == ""

@@ -38,7 +38,7 @@ sys.setprofile(look)
 """
 
 # the moment is that before a function of Python's runs, or after one of C's has run: no other can a signal interrupt
-SIGNAL_WHILE_STARTING = """
+SIGNAL_AT_A_MOMENT = """
 import os, signal, sys
 
 FILE, FUNCTION, EVENT = os.environ["MOMENT"].split()
@@ -166,14 +166,28 @@ def test_a_signal_while_a_servers_libraries_are_imported_ends_it_in_peace(
         "embedded.py _wait_until_ready call",
         "private_files.py is_locked call",
         "embedded.py _url call",
-        "schema.py known_migrations call",
+        "ledger.py usage_daily call",
     ],
 )
-def test_a_signal_while_the_embedded_server_starts_leaves_none_up(down: Tally, tmp_path: Path, moment: str) -> None:
-    (tmp_path / "sitecustomize.py").write_text(SIGNAL_WHILE_STARTING)
-    path = f"{tmp_path}{os.pathsep}{down.environ['PYTHONPATH']}"
-    environ = {"PYTHONPATH": path, "MOMENT": moment}
-    with down.start("watch", environ=environ) as process:
-        assert "Error" not in process.communicate(timeout=LIMIT_S)[1]
-    assert process.returncode == 0
+def test_a_signal_at_any_moment_leaves_no_embedded_server_up(down: Tally, tmp_path: Path, moment: str) -> None:
+    assert hung_up(down, "daily", tmp_path, moment) == 128 + signal.SIGHUP
     assert is_down(down)
+
+
+@pytest.mark.parametrize("moment", ["embedded.py _wait_until_ready call", "embedded.py _url call"])
+def test_what_follows_and_is_ended_before_it_does_has_done_what_it_was_told(
+    down: Tally, tmp_path: Path, moment: str
+) -> None:
+    assert hung_up(down, "watch", tmp_path, moment) == 0
+    assert is_down(down)
+
+
+def hung_up(tally: Tally, command: str, folder: Path, moment: str) -> int:
+    """The exit code of a command whose terminal is closed at that moment."""
+    (folder / "sitecustomize.py").write_text(SIGNAL_AT_A_MOMENT)
+    path = f"{folder}{os.pathsep}{tally.environ['PYTHONPATH']}"
+    with tally.start(command, environ={"PYTHONPATH": path, "MOMENT": moment}) as process:
+        out, err = process.communicate(timeout=LIMIT_S)
+    assert out == ""
+    assert "Error" not in err
+    return process.returncode

@@ -19,11 +19,12 @@ This page is written by `make docs` from the commands themselves; `tally COMMAND
 
 `tally` reads the embedded ledger of this machine, and starts its Postgres when a command needs it. Answers go to
 standard output, everything else to standard error. An error is one line that says what to do; the exit code is 1 for
-an error, 2 for a command line that makes no sense, and 130 after Ctrl-C. What runs until it is stopped (`watch`,
-`live`, `serve`, `up`, `mcp`) has done what it was told when Ctrl-C or SIGTERM ends it: 0. A terminal is told what a
-command waits for once that takes longer than two seconds; `watch` and `serve` keep a log instead, and `tally status`
-tells of the former. Colour shows on a terminal only, and not where `NO_COLOR` is
-set. Tables fit 80 columns; wider terminals show more of them."""
+an error, 2 for a command line that makes no sense, and 130 after Ctrl-C, 143 after SIGTERM and 129 after its terminal
+was closed. What runs until it is stopped (`watch`, `live`, `serve`, `up`, `mcp`) has done what it was told when one of
+them ends it: 0. Nothing is left half done, and the embedded Postgres goes with its last command. A terminal is told
+what a command waits for once that takes longer than two seconds; `watch` and `serve` keep a log instead, and
+`tally status` tells of the former. Colour shows on a terminal only, and not where `NO_COLOR` is set. Tables fit 80
+columns; wider terminals show more of them."""
 
 OUTPUT = """\
 `--json` prints one object. Its list is named after the report (`days`, `weeks`, `months`, `sessions`, `models`,

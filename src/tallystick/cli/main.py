@@ -15,12 +15,15 @@ def main() -> None:
     gc.disable()
     try:
         # Loading the program takes a quarter of a short command's time, and a Ctrl-C in it must not show a traceback.
+        from tallystick.cli.signals import unwind_at_signals
+
+        unwind_at_signals()
         from tallystick.cli.program import run
 
         exit_code = run(sys.argv[1:])
     except KeyboardInterrupt:
         exit_code = EXIT_INTERRUPTED
-    except SystemExit as leaving:  # a signal that came when all was done
+    except SystemExit as leaving:  # a signal
         exit_code = leaving.code if isinstance(leaving.code, int) else 0
     # All is flushed and closed by now; taking the interpreter down piece by piece would take 30 ms more.
     os._exit(exit_code)

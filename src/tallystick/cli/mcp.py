@@ -11,6 +11,7 @@ import click
 from tallystick import __version__
 from tallystick.cli.books import open_books
 from tallystick.cli.options import CommonOptions, common_options
+from tallystick.cli.signals import ending_signals, signals_held
 from tallystick.cli.terminal import say
 from tallystick.ledger import Ledger
 
@@ -23,8 +24,9 @@ def mcp(common: CommonOptions) -> None:
 
     Agents start it themselves, once told of it:  claude mcp add tallystick -- tally mcp
     """
-    # the protocol takes a second to import, and no other command needs it
-    from tallystick.mcp_server import run_server
+    with signals_held():
+        # the protocol takes a second to import, and no other command needs it
+        from tallystick.mcp_server import run_server
 
     if sys.stdin.isatty():
         say("This speaks MCP, which an agent starts by itself: claude mcp add tallystick -- tally mcp")
@@ -34,4 +36,4 @@ def mcp(common: CommonOptions) -> None:
         with open_books(common) as books:
             yield books.ledger
 
-    run_server(open_ledger, version=__version__)
+    run_server(open_ledger, version=__version__, ending=ending_signals())

@@ -37,7 +37,7 @@ _MESSAGE, _FAILURE, _DONE = 0, 1, 2
 _HEADER = struct.Struct("!BQ")
 # the number of a share in the queue; the smallest pipe there is holds a thousand of them
 _NUMBER = struct.Struct("!I")
-_STOPPING_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_STOPPING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class _Worker(NamedTuple):
@@ -167,6 +167,7 @@ def _be_worker(
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         highest = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MAX_OPEN_FILES)
         first, second = sorted((pipe, queue))

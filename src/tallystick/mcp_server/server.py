@@ -34,12 +34,12 @@ INSTRUCTIONS = (
 log = structlog.get_logger("tallystick.mcp")
 
 
-def run_server(open_ledger: Opener, *, version: str) -> None:
-    """Serve until standard input ends; at SIGTERM or SIGINT the process ends, the ledger closed, with exit code 0."""
+def run_server(open_ledger: Opener, *, version: str, ending: Sequence[signal.Signals]) -> None:
+    """Serve until standard input ends; at a signal of `ending` the process ends with exit code 0, the ledger closed."""
     log_to_stderr()
     asker = Asker(open_ledger)
     try:
-        anyio.run(_serve, _server_of(asker, version=version), asker)
+        anyio.run(_serve, _server_of(asker, version=version), asker, ending)
     except* BrokenPipeError:
         pass  # whoever asked has gone
     finally:
@@ -48,16 +48,16 @@ def run_server(open_ledger: Opener, *, version: str) -> None:
         asker.close()
 
 
-async def _serve(server: Server[Any], asker: Asker) -> None:
+async def _serve(server: Server[Any], asker: Asker, ending: Sequence[signal.Signals]) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_leave_at_a_signal, asker)
+        tasks.start_soon(_leave_at_a_signal, asker, ending)
         async with stdio_server() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
         tasks.cancel_scope.cancel()
 
 
-async def _leave_at_a_signal(asker: Asker) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _leave_at_a_signal(asker: Asker, ending: Sequence[signal.Signals]) -> None:
+    with anyio.open_signal_receiver(*ending) as signals:
         async for _ in signals:
             exit_code = 1
             try:
