@@ -12,6 +12,7 @@ import pytest
 
 from tallystick.db import Database, open_connection
 from tallystick.ledger import Ledger
+from tallystick.live.app import LiveApp
 from tallystick.live.follower import Follower, State
 from tallystick.road import SERVICE
 from tests.servers import connect
@@ -415,3 +416,14 @@ def test_what_did_not_change_is_not_drawn_again(writer: Ledger, viewed: Ledger, 
         )
 
     look(viewed, act, now=now)
+
+
+def test_what_is_told_while_it_ends_is_not_drawn(viewed: Ledger) -> None:
+    apps: list[LiveApp] = []
+
+    async def act(screen: Screen) -> None:
+        apps.append(screen.app)
+
+    look(viewed, act)
+    (app,) = apps
+    app.on_live_app_told(LiveApp.Told(State(trouble="too late")))

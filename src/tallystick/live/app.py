@@ -203,6 +203,8 @@ class LiveApp(App[None]):
 
     def _draw(self) -> None:
         """Word everything anew; what is worded as before is not drawn."""
+        if not self.is_running:
+            return  # while it is taken down there is nothing left to draw on
         now = self._clock()
         figures, away = self._state.figures, self._state.away
         width = self.size.width - PADDING
