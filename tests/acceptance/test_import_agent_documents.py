@@ -180,6 +180,7 @@ def test_a_file_that_is_no_export_of_cursors_is_one_problem(home: Home) -> None:
     assert [problem.reason for problem in summary.problems] == [
         "no export of Cursor's usage: the header has no column 'Date'"
     ]
+    assert home.here.take_in(paths=[path]).problems == summary.problems
 
 
 # -- running totals

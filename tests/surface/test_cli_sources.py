@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -51,3 +53,27 @@ def test_what_cannot_be_read_is_named(own: Tally) -> None:
     document = own.run("sources", "--json").stdout
     assert "gone.jsonl" in document
     assert "No such file or directory" in document
+
+
+def test_what_is_broken_is_named_for_as_long_as_it_is(own: Tally) -> None:
+    folder = own.folder / "codex" / "sessions" / "2026" / "11" / "19"
+    folder.mkdir(parents=True)
+    torn = folder / "rollout-2026-11-19T10-00-00-0199a213-81ee-7000-8000-000000000001.jsonl.zst"
+    torn.write_bytes(b"no frame of Zstandard's")
+    database = own.folder / "opencode.db"
+    database.write_bytes(b"no database at all" * 500)
+    utf16 = own.claude / "projects" / "utf16.jsonl"
+    utf16.write_bytes('{"type": "user"}\n'.encode("utf-16"))
+    for path in (torn, database, utf16):
+        os.utime(path, (1_790_000_000, 1_790_000_000))
+    own.environ |= {"CODEX_HOME": str(own.folder / "codex"), "OPENCODE_DB": str(database)}
+    expected = {str(torn): "Zstandard: ", str(database): "SQLite: ", str(utf16): "not UTF-8 but utf-16"}
+    for arguments in ([], ["--no-import"], []):
+        document = json.loads(own.run("sources", "--json", *arguments).stdout)
+        found = {problem["path"]: problem["reason"] for problem in document["problems"]}
+        assert {path: reason[: len(expected[path])] for path, reason in found.items()} == expected
+    assert f"{torn}: Zstandard: " in own.run("doctor", "--no-import").stdout
+    assert "3 problems:" in own.run("import").stdout
+    for path in (torn, database, utf16):
+        path.unlink()
+    assert json.loads(own.run("sources", "--json").stdout)["problems"] == []

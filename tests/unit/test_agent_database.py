@@ -263,11 +263,31 @@ def test_a_database_in_the_place_of_another_is_read_from_its_beginning(tmp_path:
     assert b'"input_tokens":4' in read(path, before=first).events
 
 
-def test_a_database_that_cannot_be_read_now_keeps_its_mark(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_read_now_keeps_its_place_and_is_asked_again(tmp_path: Path) -> None:
     path = tmp_path / "opencode.db"
+    make_history(path, 1, 2, 3)
+    before = read(path)
+    whole = path.read_bytes()
     path.write_bytes(b"x" * 5000)
-    batch = read(path)
-    assert (batch.marks, batch.problems) == ([], [(0, "SQLite: file is not a database")])
+    broken = read(path, before=before)
+    assert broken.problems == [(0, "SQLite: file is not a database")]
+    ((_, checkpoint, state),) = broken.marks
+    assert (checkpoint.fault, checkpoint.is_settled) == ("SQLite: file is not a database", False)
+    assert state == before.marks[0].parser_state
+    path.write_bytes(whole)
+    assert read(path, before=broken).events == read(path, before=before).events
+
+
+def test_a_broken_database_in_the_place_of_another_takes_its_place_with_it(tmp_path: Path) -> None:
+    path, broken, other = (tmp_path / name for name in ("opencode.db", "broken.db", "other.db"))
+    make_history(path, 1, 2, 3)
+    before = read(path)
+    broken.write_bytes(b"x" * 5000)
+    broken.rename(path)
+    after = read(path, before=before)
+    make_history(other, 1, 2, 3)
+    path.write_bytes(other.read_bytes())
+    assert read(path, before=after).events == before.events
 
 
 def test_a_schema_that_is_not_the_agents_is_named(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def checkpoint(offset: int = 10) -> Checkpoint:
         fingerprint=b"\x00\xff",
         is_settled=True,
         pending_bytes=3,
+        fault="torn",
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tallystick.catalog import claude_code_roots
 from tallystick.cli.doctor import double_lines, transcript_lines
-from tallystick.collector.discover import discover
+from tallystick.collector.discover import Discovery, discover
+from tallystick.collector.run import problems_of
 from tallystick.config import Settings, load_settings
 from tallystick.model import DoubleSessionRow
 from tests.unit.nobody import as_nobody
@@ -24,12 +25,16 @@ def make_transcripts(config_dir: Path, *names: str) -> list[Path]:
     return paths
 
 
+def lines_of(settings: Settings, found: Discovery) -> list[str]:
+    return transcript_lines(settings, found, problems_of(found, {}))
+
+
 def test_a_file_that_may_not_be_read_is_named(public_folder: Path) -> None:
     one, two = make_transcripts(public_folder, "one.jsonl", "two.jsonl")
     two.chmod(0)
     settings = settings_of(public_folder)
     with as_nobody():
-        lines = transcript_lines(settings, discover(claude_code_roots([public_folder])))
+        lines = lines_of(settings, discover(claude_code_roots([public_folder])))
     assert lines == [f"{one.parent}: 2 files, 6 B", f"{two}: Permission denied"]
 
 
@@ -39,12 +44,12 @@ def test_a_folder_that_may_not_be_entered_is_named_and_not_called_absent(public_
     settings = settings_of(closed)
     closed.chmod(0)
     with as_nobody():
-        lines = transcript_lines(settings, discover(claude_code_roots([closed])))
+        lines = lines_of(settings, discover(claude_code_roots([closed])))
     assert lines == [f"{closed / 'projects'}: Permission denied"]
 
 
 def test_a_folder_that_does_not_exist_is_not_there(tmp_path: Path) -> None:
-    assert transcript_lines(settings_of(tmp_path), discover(claude_code_roots([tmp_path]))) == [
+    assert lines_of(settings_of(tmp_path), discover(claude_code_roots([tmp_path]))) == [
         f"{tmp_path / 'projects'}: not there"
     ]
 

@@ -92,6 +92,7 @@ def test_a_torn_document_is_tried_again_when_it_has_rested_and_named_if_it_is_to
     while (again := look(tmp_path, known)) is None:
         assert time.time() - almost_rested_s < 30
     assert again.problems == [(0, "not a whole JSON document")]
+    assert [mark.checkpoint.fault for mark in (*torn.marks, *again.marks)] == ["", "not a whole JSON document"]
     assert look(tmp_path, known) is None
 
 

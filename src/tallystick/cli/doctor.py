@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from decimal import Decimal
 
 import click
 
-from tallystick.catalog import CLAUDE_CODE
+from tallystick.catalog import CLAUDE_CODE, Layout
 from tallystick.cli.books import Books, open_books
 from tallystick.cli.cells import byte_size, dollars, grouped, label, plural, short_ids, wrapped
 from tallystick.cli.import_new import take_in_what_is_new
@@ -21,7 +20,8 @@ from tallystick.cli.options import CommonOptions, common_options
 from tallystick.cli.reconcile import Reconciled, reconcile, unknown_lines
 from tallystick.cli.render import Column, Kind, Line, render_table
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
-from tallystick.collector.discover import Discovery, discover
+from tallystick.collector.discover import Discovery, Problem, discover
+from tallystick.collector.run import known_files, problems_of
 from tallystick.config import Settings
 from tallystick.embedded import EmbeddedServer
 from tallystick.model import DoubleSessionRow, RejectRow, UsageFilter, UsageRow
@@ -46,7 +46,8 @@ def doctor(common: CommonOptions, no_import: bool) -> None:
         books = opened if no_import else take_in_what_is_new(opened, common)
         found = discover(books.settings.roots)
         terminal = look_at_output()
-        _section("Transcripts", transcript_lines(books.settings, found), terminal)
+        problems = problems_of(found, known_files(books.settings, books.state))
+        _section("Transcripts", transcript_lines(books.settings, found, problems), terminal)
         days = books.ledger.usage_daily(UsageFilter())
         _section("Ledger", [*_place_lines(books), *ledger_lines(books, days)], terminal)
         models = books.ledger.usage_models(UsageFilter())
@@ -62,22 +63,21 @@ def _section(title: str, lines: Sequence[str], terminal: Terminal) -> None:
     write_lines(["", f"{strong}{title}{reset}", *(f"  {line}" if line else "" for line in lines)], terminal=terminal)
 
 
-def transcript_lines(settings: Settings, found: Discovery) -> list[str]:
+def transcript_lines(settings: Settings, found: Discovery, problems: Sequence[Problem]) -> list[str]:
     """Each place and what lies in it, and what of it cannot be read; of other agents only places that there are."""
     lines = []
+    layouts: dict[str, list[Layout]] = {}
     for path, layout in settings.roots:
-        root = str(path)
-        files = [
-            file for file in found.files if file.layout == layout and file.path.startswith(f"{os.path.realpath(root)}/")
-        ]
+        layouts.setdefault(str(path), []).append(layout)
+    for root, kept in layouts.items():
+        inside = f"{os.path.realpath(root)}/"
+        files = [file for file in found.files if file.layout in kept and file.path.startswith(inside)]
         if os.path.isdir(root):
             size = sum(file.size for file in files)
             lines.append(f"{root}: {plural(len(files), 'file')}, {byte_size(size)}")
-        elif layout == CLAUDE_CODE and all(problem.path != root for problem in found.problems):
+        elif CLAUDE_CODE in kept and all(problem.path != root for problem in problems):
             lines.append(f"{root}: not there")
-    lines += [f"{problem.path}: {problem.reason}" for problem in found.problems]
-    closed = [file.path for file in found.files if not os.access(file.path, os.R_OK)]
-    return lines + [f"{path}: {os.strerror(errno.EACCES)}" for path in closed]
+    return lines + [f"{problem.path}: {problem.reason}" for problem in problems]
 
 
 def _place_lines(books: Books) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -21,6 +19,7 @@ from tallystick.cli.render import Column, Kind, Line, render_table
 from tallystick.cli.report_tables import PARTLY_UNPRICED, marked_cost, marks_aligned
 from tallystick.cli.terminal import Terminal, look_at_output, write_lines
 from tallystick.collector.discover import Discovery, Problem, discover
+from tallystick.collector.run import known_files, problems_of
 from tallystick.config import Settings
 from tallystick.model import RejectRow, UsageFilter, UsageRow
 from tallystick.totals import add_up
@@ -59,7 +58,7 @@ def sources(common: CommonOptions, show_all: bool, as_json: bool, no_import: boo
         found = discover(books.settings.roots)
         rows = source_rows(books.settings, found, books.ledger.usage_daily(UsageFilter(), by="source"))
         rows = _with_rejects(rows, books.ledger.rejects())
-    problems = [*found.problems, *_closed_files(found)]
+        problems = problems_of(found, known_files(books.settings, books.state))
     terminal = look_at_output()
     if as_json:
         write_lines([json_document(rows, problems)], terminal=terminal)
@@ -101,11 +100,6 @@ def _with_rejects(rows: Iterable[SourceRow], rejects: Iterable[RejectRow]) -> li
     for reject in rejects:
         counts.setdefault(reject.source, {})[reject.reason] = reject.record_count
     return [row._replace(rejected=counts.get(row.source, {})) for row in rows]
-
-
-def _closed_files(found: Discovery) -> list[Problem]:
-    closed = [file.path for file in found.files if not os.access(file.path, os.R_OK)]
-    return [Problem(path, os.strerror(errno.EACCES)) for path in closed]
 
 
 def json_document(rows: Iterable[SourceRow], problems: Iterable[Problem]) -> str:

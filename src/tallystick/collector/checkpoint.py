@@ -23,7 +23,7 @@ from tallystick.private_files import make_folder, open_private
 Answer = TypeVar("Answer")
 
 APPLICATION_ID = 0x54414C59  # "TALY"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 # an agent writes a line in one piece, so one that has stood this long without a newline will not get it soon
 REST_NS = 2_000_000_000
@@ -34,7 +34,8 @@ MAX_BOOKS = 16
 MAX_ASKED_SINGLY = 100
 
 _EVERY_FILE = """
-select path, device, inode, size, mtime_ns, offset, fingerprint, is_settled, pending_bytes from files where book_id = ?
+select path, device, inode, size, mtime_ns, offset, fingerprint, is_settled, pending_bytes, fault
+from files where book_id = ?
 """
 _ONE_FILE = _EVERY_FILE + " and path = ?"
 SCHEMA = """
@@ -45,7 +46,8 @@ create table books (
 create table files (
   book_id integer not null, path text not null, device integer not null, inode integer not null,
   size integer not null, mtime_ns integer not null, offset integer not null, fingerprint blob not null,
-  is_settled integer not null, pending_bytes integer not null, primary key (book_id, path)
+  is_settled integer not null, pending_bytes integer not null, fault text not null,
+  primary key (book_id, path)
 ) without rowid;
 create table parser_states (
   book_id integer not null, path text not null, state blob not null, primary key (book_id, path)
@@ -58,7 +60,8 @@ class Checkpoint(NamedTuple):
     """How far one file has been taken in, and what it looked like then.
 
     `offset` is where the next reading starts: behind the last line that ended with a newline. A settled file has
-    nothing more to give until its size or time changes. `pending_bytes` stand behind the offset and wait.
+    nothing more to give until its size or time changes. `pending_bytes` stand behind the offset and wait. `fault` says
+    why the file could not be read, '' where it could.
     """
 
     device: int
@@ -69,6 +72,7 @@ class Checkpoint(NamedTuple):
     fingerprint: bytes
     is_settled: bool
     pending_bytes: int
+    fault: str = ""
 
 
 def has_rested(mtime_ns: int) -> bool:
@@ -196,7 +200,7 @@ class Checkpoints:
 
     def _write_files(self, files: Mapping[str, tuple[Checkpoint, bytes]]) -> None:
         self._connection.executemany(
-            "insert or replace into files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert or replace into files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(self._book_id, storable(path), *checkpoint) for path, (checkpoint, _) in files.items()],
         )
         self._connection.executemany(

@@ -70,15 +70,16 @@ class CompressedLines:
         identity = (status.st_dev, status.st_ino)
         if not self._is_at_end:
             return Checkpoint(*identity, 0, status.st_mtime_ns, 0, b"", is_settled=False, pending_bytes=0)
-        is_whole = not self._fault
+        is_whole, is_settled = not self._fault, not self._fault or has_rested(status.st_mtime_ns)
         return Checkpoint(
             *identity,
             status.st_size,
             status.st_mtime_ns,
             offset=status.st_size if is_whole else 0,
             fingerprint=b"",
-            is_settled=is_whole or has_rested(status.st_mtime_ns),
+            is_settled=is_settled,
             pending_bytes=len(self._begun) if is_whole else status.st_size,
+            fault=self._fault if is_settled else "",
         )
 
     # -- how

@@ -30,9 +30,12 @@ class Document(NamedTuple):
         """The checkpoint behind all of it."""
         return Checkpoint(*self[1:], self.size, b"", is_settled=True, pending_bytes=0)
 
-    def unread_checkpoint(self) -> Checkpoint:
+    def unread_checkpoint(self, fault: str) -> Checkpoint:
         """The checkpoint of one that was not whole: settled once it has rested, for then only a change can help."""
-        return Checkpoint(*self[1:], 0, b"", is_settled=self.has_rested, pending_bytes=self.size)
+        is_final = self.has_rested
+        return Checkpoint(
+            *self[1:], 0, b"", is_settled=is_final, pending_bytes=self.size, fault=fault if is_final else ""
+        )
 
 
 def read_document(file: TranscriptFile) -> Document:

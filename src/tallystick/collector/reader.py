@@ -184,9 +184,10 @@ class _Reader:
                 document.content, state=state, project_of=self._projects.resolve, device=self._device
             )
         except NotWhole as error:
-            if document.has_rested:
-                self._problems.append((job.number, str(error)))
-            self._marks[job.number] = FileMark(job.number, document.unread_checkpoint(), job.parser_state)
+            unread = document.unread_checkpoint(str(error))
+            if unread.fault:
+                self._problems.append((job.number, unread.fault))
+            self._marks[job.number] = FileMark(job.number, unread, job.parser_state)
             return
         self._take(parsed)
         self._mark(job, document.checkpoint(), state)
@@ -202,13 +203,17 @@ class _Reader:
         is_another = job.checkpoint is not None and job.checkpoint[:2] != job.file[1:3]
         state = state_of(job, is_anew=is_another)
         counted_before = Counter(state.line_counts)
-        is_settled = has_rested(job.file.mtime_ns)
+        # a log is written over in place: only its time tells of that, and within one tick of the clock not even that
+        checkpoint = Checkpoint(
+            *job.file[1:5], job.file.size, b"", is_settled=has_rested(job.file.mtime_ns), pending_bytes=0
+        )
         try:
             with open_database(job.file.path) as database:
                 columns = database.columns()
                 queries = reading.queries(columns, state)
                 if columns and not queries:
-                    self._problems.append((job.number, "has no table that is known"))
+                    checkpoint = checkpoint._replace(fault="has no table that is known")
+                    self._problems.append((job.number, checkpoint.fault))
                 for query in queries:
                     for rows in database.ask(query, rows_at_once=query.rows_at_once):
                         self._take(
@@ -219,11 +224,12 @@ class _Reader:
                         if self._is_full():
                             yield from self.pack()
         except NotADatabase as error:
-            self._problems.append((job.number, str(error)))
+            # which may pass: it is not settled, and asked again
+            unread = checkpoint._replace(offset=0, is_settled=False, pending_bytes=job.file.size, fault=str(error))
+            self._problems.append((job.number, unread.fault))
+            self._marks[job.number] = FileMark(job.number, unread, b"" if is_another else job.parser_state)
             return
         self._bytes_read += job.file.size
-        # a log is written over in place: only its time tells of that, and within one tick of the clock not even that
-        checkpoint = Checkpoint(*job.file[1:5], job.file.size, b"", is_settled=is_settled, pending_bytes=0)
         self._mark(job, checkpoint, state)
         self._finish(job, reading, state, counted_before)
 
@@ -239,6 +245,8 @@ class _Reader:
         return held >= BATCH_RECORDS or self._bytes_read >= BATCH_READ_BYTES
 
     def _mark(self, job: Job, checkpoint: Checkpoint, state: FileState) -> None:
+        if state.encoding_problem:
+            checkpoint = checkpoint._replace(fault=_fault_of(state))
         self._marks[job.number] = FileMark(job.number, checkpoint, _encode(state))
 
     def _finish(self, job: Job, reading: Format, state: FileState, counted_before: Counter[str]) -> None:
@@ -246,7 +254,7 @@ class _Reader:
         counts += Counter(state.line_counts) - counted_before
         self._files_read += 1
         if state.encoding_problem:
-            self._problems.append((job.number, f"not UTF-8 but {state.encoding_problem}"))
+            self._problems.append((job.number, _fault_of(state)))
 
 
 def format_of(layout: Layout) -> Any:
@@ -278,6 +286,10 @@ def _read_state(job: Job) -> Any:
         return _state_decoder(job.file.layout.module)(job.parser_state)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _fault_of(state: FileState) -> str:
+    return f"not UTF-8 but {state.encoding_problem}"
 
 
 def _copy_of(state: FileState) -> Any:

@@ -143,8 +143,11 @@ def lag_of(settings: Settings, *, ledger_id: str, user_id: str) -> Lag:
     found = discover(settings.roots)
     with Checkpoints(settings.checkpoint_file, ledger_id=ledger_id, user_id=user_id) as checkpoints:
         changed, unreadable, _ = compare(found.files, checkpoints.checkpoints())
-    size = sum(bytes_to_read(change.file.size, change.checkpoint) for change in changed)
-    return Lag(len(changed), size, len(found.files), len(found.problems) + len(unreadable))
+    # what is broken and tried again is not behind
+    waiting = [change for change in changed if not _fault_of(*change)]
+    size = sum(bytes_to_read(change.file.size, change.checkpoint) for change in waiting)
+    unreadable_count = len(found.problems) + len(unreadable) + len(changed) - len(waiting)
+    return Lag(len(waiting), size, len(found.files), unreadable_count)
 
 
 def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) -> Comparison:
@@ -157,6 +160,8 @@ def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) ->
         is_as_it_was = checkpoint is not None and checkpoint[:4] == file[1:5]
         if checkpoint and is_as_it_was and (checkpoint.is_settled or not has_rested(file.mtime_ns)):
             pending_bytes += checkpoint.pending_bytes
+            if checkpoint.fault:
+                unreadable.append(Problem(file.path, checkpoint.fault))
             continue
         # found out here, because it will be so at every report until somebody does something about it
         if os.access(file.path, os.R_OK):
@@ -164,6 +169,28 @@ def compare(files: Iterable[TranscriptFile], known: Mapping[str, Checkpoint]) ->
         else:
             unreadable.append(Problem(file.path, os.strerror(errno.EACCES)))
     return Comparison(changed, unreadable, pending_bytes)
+
+
+def known_files(settings: Settings, state: LedgerState) -> dict[str, Checkpoint]:
+    """How far each file has been taken into this ledger, by its path as a checkpoint names it."""
+    with Checkpoints(settings.checkpoint_file, ledger_id=state.ledger_id, user_id=state.user_id) as checkpoints:
+        return checkpoints.checkpoints()
+
+
+def problems_of(found: Discovery, known: Mapping[str, Checkpoint]) -> list[Problem]:
+    """What cannot be read of what was found, and why: folders, files that are closed to us, and broken ones."""
+    problems = list(found.problems)
+    for file in found.files:
+        checkpoint = known.get(storable(file.path))
+        if not os.access(file.path, os.R_OK):
+            problems.append(Problem(file.path, os.strerror(errno.EACCES)))
+        elif fault := _fault_of(file, checkpoint):
+            problems.append(Problem(file.path, fault))
+    return problems
+
+
+def _fault_of(file: TranscriptFile, checkpoint: Checkpoint | None) -> str:
+    return checkpoint.fault if checkpoint and checkpoint[:4] == file[1:5] else ""
 
 
 def _notices(checkpoints: Checkpoints, *, is_set_back: bool) -> list[str]:
