@@ -341,6 +341,20 @@ def test_settings_that_cannot_be_read_are_left_alone(fresh: Tally, content: byte
         assert file.read_bytes() == content
 
 
+def test_putting_it_in_and_out_at_once_loses_nothing(fresh: Tally) -> None:
+    file = fresh.claude / "settings.json"
+    file.parent.mkdir(parents=True)
+    before = '{"a": 1.10, "statusLine": {"type": "command", "command": "theirs"}, "b": 2}'
+    file.write_text(before)
+    for _ in range(2):
+        processes = [
+            fresh.start("statusline", *arguments) for arguments in (["install", "--replace"], ["uninstall"]) * 4
+        ]
+        assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 8
+        fresh.run("statusline", "uninstall")
+        assert file.read_text() == before
+
+
 def test_a_pipe_in_place_of_the_settings_is_not_waited_for(fresh: Tally) -> None:
     file = fresh.claude / "settings.json"
     file.parent.mkdir(parents=True)

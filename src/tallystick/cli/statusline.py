@@ -9,7 +9,8 @@ import shlex
 import shutil
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +32,7 @@ from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
 from tallystick.model import BlockRow, UsageFilter, UsageLimitRow
 from tallystick.pace import active_block, pace_of
-from tallystick.private_files import make_folder, write_private, writing
+from tallystick.private_files import locked, make_folder, write_private, writing
 from tallystick.redaction import without_passwords
 from tallystick.zones import find_zone, today_in
 
@@ -40,6 +41,8 @@ CENT = Decimal("0.01")
 SETTING = "statusLine"
 MAX_INPUT_BYTES = 1 << 17
 FORMER_NAME = "statusline-before.json"
+LOCK_NAME = "statusline-settings.lock"
+LOCK_LIMIT_S = 10.0
 NO_SETTINGS = "{}\n"
 
 
@@ -99,22 +102,22 @@ def install(common: CommonOptions, parts: str, replace: bool) -> None:
     if shutil.which("awk") is None:
         raise ConfigError("there is no awk, which prints the line", hint="Install one: any will do.")
     file = _settings_file(settings)
-    text, former = _read_settings(file)
-    is_theirs = former is not None and not _is_ours(former)
-    if is_theirs and former != "null" and not replace:
-        raise ConfigError(
-            f"another program has the status line in {file}",
-            hint="Run `tally statusline install --replace`; `uninstall` brings the other one back.",
-        )
-    former_file = settings.state_dir / FORMER_NAME
-    with writing(settings.state_dir):
-        make_folder(settings.state_dir)
-        if former is None:
-            former_file.unlink(missing_ok=True)
-        elif is_theirs:
-            write_private(former_file, former)
-    ours = {"type": "command", "command": _command(settings, parts, common=common), "padding": 0}
-    _write_settings(file, with_member(text, SETTING, json.dumps(ours)))
+    with _alone(settings):
+        text, former = _read_settings(file)
+        is_theirs = former is not None and not _is_ours(former)
+        if is_theirs and former != "null" and not replace:
+            raise ConfigError(
+                f"another program has the status line in {file}",
+                hint="Run `tally statusline install --replace`; `uninstall` brings the other one back.",
+            )
+        former_file = settings.state_dir / FORMER_NAME
+        with writing(settings.state_dir):
+            if former is None:
+                former_file.unlink(missing_ok=True)
+            elif is_theirs:
+                write_private(former_file, former)
+        ours = {"type": "command", "command": _command(settings, parts, common=common), "padding": 0}
+        _write_settings(file, with_member(text, SETTING, json.dumps(ours)))
     write_lines([f"The status line is in {file}, and shown from the next message on."], terminal=look_at_output())
 
 
@@ -125,16 +128,17 @@ def uninstall(common: CommonOptions) -> None:
     """Take the line out of Claude Code's settings.json, and bring back what was there before."""
     settings = _settings(common)
     file = _settings_file(settings)
-    text, setting = _read_settings(file)
-    if not _is_ours(setting):
-        write_lines([f"No status line of ours is in {file}."], terminal=look_at_output())
-        return
-    former_file = settings.state_dir / FORMER_NAME
-    if former_file.exists():
-        _write_settings(file, with_member(text, SETTING, former_file.read_bytes().decode()))
-        former_file.unlink()
-    else:
-        _write_settings(file, without_member(text, SETTING))
+    with _alone(settings):
+        text, setting = _read_settings(file)
+        if not _is_ours(setting):
+            write_lines([f"No status line of ours is in {file}."], terminal=look_at_output())
+            return
+        former_file = settings.state_dir / FORMER_NAME
+        if former_file.exists():
+            _write_settings(file, with_member(text, SETTING, former_file.read_bytes().decode()))
+            former_file.unlink()
+        else:
+            _write_settings(file, without_member(text, SETTING))
     write_lines([f"The status line is out of {file}."], terminal=look_at_output())
 
 
@@ -217,6 +221,15 @@ def _line_of(folder: str, parts: str, *programs: str) -> str:
     program = str(Path(statusline_files.__file__).with_suffix(".awk"))
     # awk reads a line however long it is
     return f"head -c {MAX_INPUT_BYTES} | LC_ALL=C awk -f {shlex.join([program, folder, parts, *programs])}"
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Nobody else puts the line in or out meanwhile: two at once would lose what the other one has read."""
+    with writing(settings.state_dir):
+        make_folder(settings.state_dir)
+        with locked(settings.state_dir / LOCK_NAME, limit_seconds=LOCK_LIMIT_S):
+            yield
 
 
 def _settings_file(settings: Settings) -> Path:
