@@ -139,14 +139,18 @@ class EmbeddedServer:
         return self._url()
 
     def release(self) -> None:
-        """Stop counting as a client; the last one to leave stops the server, unless it is kept up."""
+        """Stop counting as a client; the last one to leave stops the server, unless it is kept up.
+
+        Any thread may do so for another one that is not done with it: what that one waits for ends with the server.
+        """
         if self._client is None:
             return
         if self._client[2] != os.getpid():
             self._client = None  # a forked child never had a place of its own
             return
         with self._mutex():
-            self._leave()
+            if self._client is not None:  # another thread may have been quicker
+                self._leave()
             self._stop_unless_wanted()
 
     def keep_up(self) -> None:

@@ -51,11 +51,14 @@ def open_books(common: CommonOptions) -> AbstractContextManager[Books]:
 
 
 @contextmanager
-def open_books_of(settings: Settings, *, attempts: int = ATTEMPTS, is_told: bool = True) -> Iterator[Books]:
+def open_books_of(
+    settings: Settings, *, attempts: int = ATTEMPTS, is_told: bool = True, server: EmbeddedServer | None = None
+) -> Iterator[Books]:
     """One user's books: the embedded server is started, and its schema brought up to date, as needed.
 
     Where the ledger is slow to answer, a terminal is told so, unless there is somebody else to tell of it. Where the
-    reason passes, each question is put so many times.
+    reason passes, each question is put so many times. `server` is the embedded one, where somebody else holds it too
+    and may give its place back before we do.
 
     Any other database is used as it is; raises LedgerNotInstalled or LedgerTooNew where its schema is not ours.
     """
@@ -71,7 +74,7 @@ def open_books_of(settings: Settings, *, attempts: int = ATTEMPTS, is_told: bool
         say("Making the ledger; this takes a few seconds, once.")
         waiting = nullcontext
     with ExitStack() as stack:
-        server = EmbeddedServer(settings.embedded_dir)
+        server = server or EmbeddedServer(settings.embedded_dir)
         stack.callback(server.release)  # first, so that no signal comes between the two
         with waiting():
             url = server.acquire()

@@ -20,6 +20,7 @@ from tallystick.cli.terminal import look_at_output, write_lines
 from tallystick.collector.run import Lag, lag_of
 from tallystick.collector.watch_status import WatchStatus, place_of, read_follower
 from tallystick.config import Settings, load_settings
+from tallystick.embedded import EmbeddedServer
 from tallystick.errors import ConfigError, TallystickError
 from tallystick.ledger import Ledger
 from tallystick.road import ANSWER_TIMEOUT_S
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 # a batch takes less; what waits for its ledger is left to it, and its place is kept
 STOP_WAIT_S = 1.0
-# the embedded server would stay up behind it, and lets nothing wait longer than that
-EMBEDDED_STOP_WAIT_S = 30.0
 EXIT_NOT_FOLLOWING = 3  # as systemctl status has it for what is not running
 
 
@@ -64,7 +63,8 @@ def following(
     or else to the log.
     """
     stop = threading.Event()
-    watcher = make_watcher(settings, stop=stop, command=command)
+    server = EmbeddedServer(settings.embedded_dir) if settings.database_url is None else None
+    watcher = make_watcher(settings, stop=stop, command=command, server=server)
 
     def run() -> None:
         try:
@@ -78,7 +78,9 @@ def following(
         yield
     finally:
         stop.set()
-        thread.join(STOP_WAIT_S if settings.database_url else EMBEDDED_STOP_WAIT_S)
+        thread.join(STOP_WAIT_S)
+        if server is not None:
+            server.release()  # or what still waits would keep it up, when all the others have left
 
 
 def _log(error: TallystickError) -> None:
@@ -87,19 +89,21 @@ def _log(error: TallystickError) -> None:
     structlog.get_logger("tallystick.watch").warning("not following", reason=error.message, hint=error.hint)
 
 
-def make_watcher(settings: Settings, *, stop: threading.Event, command: str) -> Watcher:
+def make_watcher(
+    settings: Settings, *, stop: threading.Event, command: str, server: EmbeddedServer | None = None
+) -> Watcher:
     """What follows into the ledger that the settings name; raises ConfigError where it shall not."""
     if not settings.token_tracking_enabled:
         raise ConfigError("token tracking is switched off", hint="Unset TOKEN_TRACKING_ENABLED to take usage in.")
     from tallystick.collector.watch import Watcher  # as above
 
-    return Watcher(settings, open_ledger=lambda: _opened(settings), stop=stop, pid=os.getpid(), command=command)
+    return Watcher(settings, open_ledger=lambda: _opened(settings, server), stop=stop, pid=os.getpid(), command=command)
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[Ledger, Settings]]:
+def _opened(settings: Settings, server: EmbeddedServer | None) -> Iterator[tuple[Ledger, Settings]]:
     # the watcher has longer pauses of its own, can be told to stop in them, and says itself what it waits for
-    with open_books_of(settings, attempts=1, is_told=False) as books:
+    with open_books_of(settings, attempts=1, is_told=False, server=server) as books:
         books.ledger.wait_at_most(ANSWER_TIMEOUT_S)
         try:
             take_in_changed_prices(books)
