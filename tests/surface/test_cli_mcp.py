@@ -17,7 +17,8 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tallystick.ledger import Ledger
-from tests.servers import hanging_server
+from tests.processes import until
+from tests.servers import connect, hanging_server
 from tests.sql.waiting import LOCKED_OUT, server_process, wait_for
 from tests.surface.records import batch_of, observation
 
@@ -357,6 +358,25 @@ def test_a_signal_ends_it_while_it_waits_for_input_and_the_server_that_it_starte
         assert process.wait(LIMIT_S) == 0
         assert process.stdout is not None
         assert process.stdout.read() == ""
+    assert (server.status().is_running, server.status().client_count) == (False, 0)
+
+
+def test_a_question_that_waits_for_a_lock_does_not_keep_the_server_up(own: Tally) -> None:
+    server = own.server()
+    server.stop()
+    with own.start("mcp", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(GREETING + line_of("tools/call", 1, name="usage_summary", arguments={}))
+        process.stdin.flush()
+        answer(process, 1)
+        with connect(server.status().url) as holder:
+            holder.execute("lock table token_usage_accounts")
+            process.stdin.write(line_of("tools/call", 2, name="usage_summary", arguments={}))
+            process.stdin.flush()
+            until(lambda: holder.execute("select from pg_locks where not granted").rowcount == 1)
+            process.stdin.close()
+            assert process.wait(LIMIT_S) == 0
+            holder.close()
     assert (server.status().is_running, server.status().client_count) == (False, 0)
 
 

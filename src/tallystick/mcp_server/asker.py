@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
 
 from tallystick.errors import Busy, LedgerUnavailable, TooMuch
@@ -17,7 +17,7 @@ Opener = Callable[[], AbstractContextManager[Ledger]]
 # somebody waits for the answer, and may ask again
 ATTEMPTS = 2
 ANSWER_TIMEOUT_S = 120.0
-# a client that has closed our input ends us by force two seconds later
+# a client that has closed our input sends SIGTERM two seconds later
 CLOSE_TIMEOUT_S = 1.5
 MAX_WAITING = 32
 
@@ -25,8 +25,9 @@ MAX_WAITING = 32
 class Asker:
     """Asks the ledger in one thread of its own, opened at the first question; one that was lost is opened anew."""
 
-    def __init__(self, open_ledger: Opener) -> None:
+    def __init__(self, open_ledger: Opener, give_up: Callable[[], None]) -> None:
         self._open_ledger = open_ledger
+        self._give_up = give_up
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._waiting = 0
         # of the thread alone
@@ -49,11 +50,13 @@ class Asker:
     def close(self) -> None:
         """Close the ledger, and with it the embedded server where nobody else uses it.
 
-        One that does not answer in this time is left to itself: the process ends, and with it what it held open.
+        One that does not answer in this time is given up: the process ends, and with it what it held open.
         """
         closing = self._thread.submit(self._close)
-        with suppress(TimeoutError):
+        try:
             closing.result(CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            self._give_up()
 
     def _ask(self, question: Callable[[Ledger], Answer]) -> Answer:
         was_open = self._ledger is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from traceback import format_exc
 from typing import Any
 
@@ -34,10 +34,15 @@ INSTRUCTIONS = (
 log = structlog.get_logger("tallystick.mcp")
 
 
-def run_server(open_ledger: Opener, *, version: str, ending: Sequence[signal.Signals]) -> None:
-    """Serve until standard input ends; at a signal of `ending` the process ends with exit code 0, the ledger closed."""
+def run_server(
+    open_ledger: Opener, give_up: Callable[[], None], *, version: str, ending: Sequence[signal.Signals]
+) -> None:
+    """Serve until standard input ends; at a signal of `ending` the process ends with exit code 0, the ledger closed.
+
+    Where that is busy with a question for too long, it is left to itself, and `give_up` called.
+    """
     log_to_stderr()
-    asker = Asker(open_ledger)
+    asker = Asker(open_ledger, give_up)
     try:
         anyio.run(_serve, _server_of(asker, version=version), asker, ending)
     except* BrokenPipeError:
