@@ -54,6 +54,16 @@ def test_a_folder_that_does_not_exist_is_not_there(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_of_two_formats_is_listed_once_with_the_files_of_both(tmp_path: Path) -> None:
+    chats = tmp_path / ".gemini" / "tmp" / "0123abcd" / "chats"
+    chats.mkdir(parents=True)
+    for name in ("session-2026-01-02T03-04-00000001.json", "session-2026-01-02T03-04-00000002.jsonl"):
+        (chats / name).write_text("{}\n")
+    settings = settings_of(tmp_path)
+    lines = lines_of(settings, discover(settings.roots))
+    assert [line for line in lines if ".gemini" in line] == [f"{tmp_path / '.gemini' / 'tmp'}: 2 files, 6 B"]
+
+
 def test_the_first_ten_of_many_sessions_that_are_counted_twice_are_named() -> None:
     sessions = [DoubleSessionRow(f"s{number}", "codex") for number in range(12)]
     lines = double_lines(sessions)
