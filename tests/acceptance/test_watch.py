@@ -58,6 +58,18 @@ def test_what_is_written_while_it_follows_is_taken_in(watched: Watched) -> None:
     assert {entry["level"] for entry in watched.log()} == {"info"}
 
 
+def test_what_is_broken_is_not_behind_but_cannot_be_read(watched: Watched) -> None:
+    database = watched.home / "opencode.db"
+    database.write_bytes(b"no database at all" * 500)
+    os.utime(database, (1_790_000_000, 1_790_000_000))
+    watched.environ["OPENCODE_DB"] = str(database)
+    watched.append("one.jsonl", line(1))
+    watched.start()
+    watched.wait_for_events(1)
+    until(lambda: "Behind: nothing." in watched.tally("status").stdout)
+    assert "Cannot read 1 file or folder: `tally sources` names what." in watched.tally("status").stdout
+
+
 def test_a_last_line_without_its_newline_is_taken_in_when_it_has_rested(watched: Watched) -> None:
     watched.append("one.jsonl", line(1))
     watched.start()
